@@ -1,0 +1,74 @@
+# make demo, make test: all that is needed is Python 3.11 or newer with its venv module.
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.installed
+CODE    := server formats storage_backends auth benchmarks conformance tests
+JOBS    ?= auto
+DATA    ?= .
+VERSION  = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
+# The newest Python that starts, is new enough and can make virtual environments.
+PYTHON  ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 python3; do \
+	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+	>/dev/null 2>&1 && echo $$python && break; done)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo serve test test-exact lint format types check bench image lock clean
+
+help:  ## what can be made
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
+
+demo: $(STAMP)  ## make a small data set, serve it, print commands to try
+	$(BIN)/htsgate demo
+
+serve: $(STAMP)  ## serve the files below DATA (default: this directory) on 127.0.0.1:8080
+	$(BIN)/htsgate serve "$(DATA)"
+
+test: $(STAMP)  ## the tests, exactness on a sample of regions
+	$(BIN)/python -m pytest -q -n $(JOBS)
+
+test-exact: $(STAMP)  ## exactness on every region: long
+	HTSGATE_EXACT=full $(BIN)/python -m pytest -q -n $(JOBS) -m exact --timeout=0
+
+lint: $(STAMP)  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP)  ## mypy --strict
+	$(BIN)/mypy
+
+# The tests hold those of the layers (tests/test_layers.py) and of the documents.
+check: lint types test  ## what must be green before a commit lands
+
+bench: $(STAMP)  ## measure; a table, and JSON in benchmarks/results
+	$(BIN)/python -m benchmarks
+
+image:  ## the container image
+	docker build --tag htsgate:$(VERSION) .
+
+LOCKED := --quiet --upgrade --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-annotate
+lock: $(STAMP)  ## pin the newest versions that pyproject.toml allows
+	$(BIN)/pip install --quiet uv==0.13.9
+	$(BIN)/uv pip compile $(LOCKED) -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile $(LOCKED) -o requirements-dev.lock \
+		--constraint requirements.lock --group test --group dev pyproject.toml
+	! grep -n '://' requirements.lock requirements-dev.lock
+
+clean:  ## remove what was made, the virtual environment too
+	rm -rf $(VENV) build dist demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find $(CODE) -name __pycache__ -prune -exec rm -rf {} +
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	$(if $(PYTHON),,$(error No Python 3.11 or newer with the venv module found (on Debian: \
+	apt-get install python3 python3-venv); name one with make PYTHON=...))
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
