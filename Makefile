@@ -3,7 +3,6 @@
 VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
-CODE    := server formats storage_backends auth benchmarks conformance tests
 JOBS    ?= auto
 DATA    ?= .
 VERSION  = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -12,6 +11,8 @@ VERSION  = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 PYTHON  ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
 	>/dev/null 2>&1 && echo $$python && break; done)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -63,7 +64,7 @@ lock: $(STAMP)  ## pin the newest versions that pyproject.toml allows
 
 clean:  ## remove what was made, the virtual environment too
 	rm -rf $(VENV) build dist demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find $(CODE) -name __pycache__ -prune -exec rm -rf {} +
+	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	$(if $(PYTHON),,$(error No Python 3.11 or newer with the venv module found (on Debian: \
