@@ -3,7 +3,8 @@
     FormatError
     ├── CorruptData        the bytes break their format's specification
     ├── UnknownReference   a reference name that neither header nor index knows
-    └── UnindexableRange   regions asked of data that cannot be sliced by region
+    ├── UnindexableRange   regions asked of data that cannot be sliced by region
+    └── MissingReference   a sequence that decoding needs and nobody has configured
 
 Messages describe the data, never where it is kept; `server.errors` decides what a client may read.
 """
@@ -23,3 +24,7 @@ class UnknownReference(FormatError):
 
 class UnindexableRange(FormatError):
     """A region asked of an object that cannot be sliced: no index, or not coordinate-sorted."""
+
+
+class MissingReference(FormatError):
+    """A reference sequence that decoding CRAM needs and that no configured FASTA file holds."""
