@@ -109,7 +109,9 @@ def read_block(cursor: Cursor, major: int) -> Block:
 
 
 def itf8(value: int) -> bytes:
-    """A non-negative integer as ITF8 (CRAMv3 §2.3), in its longest form."""
-    return bytes(
-        (0xF0 | value >> 28, *(value >> shift & 0xFF for shift in (20, 12, 4)), value & 0xF)
-    )
+    """A non-negative integer as ITF8 in its shortest form, which htslib takes for granted."""
+    for extra in range(4):
+        if value < 1 << 7 * (extra + 1):
+            prefix = 0xFF00 >> extra & 0xFF
+            return (value | prefix << 8 * extra).to_bytes(extra + 1, "big")
+    return bytes((0xF0 | value >> 28, *(value >> 4).to_bytes(4, "big")[1:], value & 0x0F))
