@@ -32,6 +32,7 @@ class _Extent(NamedTuple):
     linear: int
     n_intv: int
     unmapped: int | None
+    ref_begin: int
     ref_end: int
 
 
@@ -89,9 +90,18 @@ class BinningIndex:
                 )
         return self._tables[reference]
 
+    def placed_start(self) -> int:
+        """Virtual offset of the first record that the index knows; 0 when it knows of none."""
+        starts = []
+        for reference, extent in enumerate(self._extents):
+            if extent.ref_begin:
+                starts.append(extent.ref_begin)
+            elif extent.n_bin and (table := self.table(reference)) is not None:
+                starts.append(table.first)
+        return min(starts, default=0)
+
     def placed_end(self) -> int:
-        """Virtual offset at or before the first unplaced read: the largest end of placed data; 0 when
-        the index knows of none."""
+        """Virtual offset of the end of the last record with a place; 0 when the index knows of none."""
         end = 0
         for reference, extent in enumerate(self._extents):
             if extent.ref_end:
@@ -223,7 +233,7 @@ def _walk(
     for _ in range(n_ref):
         n_bin = view[at]
         bins = at = at + 1
-        unmapped, ref_end = None, 0
+        unmapped, ref_begin, ref_end = None, 0, 0
         for _ in range(n_bin):
             number = view[at]
             step = lead + 4 * view[at + lead - 1]
@@ -231,7 +241,7 @@ def _walk(
                 if number != pseudo or step != lead + 8:
                     raise CorruptData("the index has a bin beyond its geometry")
                 values = struct.unpack_from("<4Q", words, 4 * (at + lead))
-                ref_end, unmapped = values[1], values[3]
+                ref_begin, ref_end, unmapped = values[0], values[1], values[3]
             at += step
         linear = n_intv = 0
         if not layout.has_loffset:
@@ -240,7 +250,7 @@ def _walk(
             at = linear + 2 * n_intv
         if at > len(view):
             raise CorruptData("the index is cut short")
-        extents.append(_Extent(bins, n_bin, linear, n_intv, unmapped, ref_end))
+        extents.append(_Extent(bins, n_bin, linear, n_intv, unmapped, ref_begin, ref_end))
     if len(body) - 4 * at not in (0, 8):
         raise CorruptData("bytes follow the index")
     return BinningIndex(layout, words, extents, names)

@@ -21,3 +21,8 @@ class Selection:
     unplaced: bool = False
     sent_until: int = 0
     cut: tuple[int, int] | None = None
+
+    @property
+    def needs_index(self) -> bool:
+        """Whether the selection is by place; the whole object needs no index."""
+        return self.intervals is not None

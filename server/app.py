@@ -1,0 +1,132 @@
+"""The composition root: settings in, an application out. Nothing else constructs."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import orjson
+from aiohttp import web
+
+from auth.capability import CapabilityCodec
+from server.catalog import EXTENSIONS, Catalog, ServedLocation
+from server.config import ConfigurationError, Location, Settings, read_secret
+from server.cors import Cors
+from server.errors import error_middleware
+from server.htsget.routes import HtsgetRoutes
+from server.htsget.ticket import TicketMaker
+from server.model import Endpoint
+from server.service_info import Service, negotiate, service_info
+from server.slicing.cram_slicer import CramServices
+from server.slicing.library import Library
+from server.slicing.workers import WorkerLimits, WorkerPool
+from storage_backends.local import LocalBackend
+
+FASTA = (".fa", ".fasta", ".fna", ".fa.gz", ".fasta.gz", ".fna.gz", ".fa.bgz", ".fasta.bgz")
+"""Extensions by which reference sequences are found in a location."""
+
+CATALOG = web.AppKey("CATALOG", Catalog)
+LIBRARY = web.AppKey("LIBRARY", Library)
+
+
+def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Application:
+    """The server as an application. `secret` signs ticket URLs unless one is configured.
+
+    Raises `ConfigurationError` for settings that cannot be served.
+    """
+    catalog = open_catalog(settings)
+    library = open_library(settings, catalog)
+    master = read_secret(settings.server) or secret or secrets.token_bytes(32)
+    codec = CapabilityCodec(
+        {"k1": master},
+        signing_kid="k1",
+        audience=settings.server.public_url or "htsgate",
+        lifetime=settings.server.ticket_lifetime,
+        clock=time.time,
+    )
+    routes = HtsgetRoutes(
+        catalog,
+        library,
+        TicketMaker(codec, settings.server.max_block_bytes),
+        codec,
+        settings.server.public_url,
+        settings.server.max_regions,
+    )
+    origins = settings.server.cors_origins
+    cors = Cors(None if "*" in origins else frozenset(origins))
+    app = web.Application(
+        middlewares=[error_middleware], client_max_size=settings.server.max_body_bytes
+    )
+    app.on_response_prepare.append(cors.on_response_prepare)
+    app[CATALOG], app[LIBRARY] = catalog, library
+    _add_service_info(app, settings)
+    routes.add_to(app)
+    app.router.add_get("/health/live", _live)
+    app.router.add_get("/health/ready", _live)
+    app.router.add_route("OPTIONS", "/{path:.*}", cors.preflight("GET", "HEAD", "POST"))
+
+    async def lifetime(_: web.Application) -> AsyncIterator[None]:
+        yield
+        await library.close()
+        for location in catalog.locations:
+            await location.backend.close()
+
+    app.cleanup_ctx.append(lifetime)
+    return app
+
+
+def open_catalog(settings: Settings) -> Catalog:
+    """The catalog of the configured locations."""
+    return Catalog([_serve(location, settings.cache.descriptors) for location in settings.locations])
+
+
+def open_library(settings: Settings, catalog: Catalog) -> Library:
+    """The library over a catalog's objects."""
+
+    def find_fasta() -> Iterator[Path]:
+        for location in catalog.locations:
+            keys = location.backend.keys() if location.only is None else iter((location.only,))
+            for key in keys:
+                if key.endswith(FASTA):
+                    yield location.backend.path(key)
+
+    limits = WorkerLimits(deadline=settings.cram.timeout)
+    services = CramServices(
+        WorkerPool(settings.cram.workers, limits), find_fasta, settings.cache.plan_bytes // 2
+    )
+    return Library(
+        services,
+        index_bytes=settings.cache.index_bytes,
+        plan_bytes=settings.cache.plan_bytes // 2,
+    )
+
+
+def _serve(location: Location, descriptors: int) -> ServedLocation:
+    path = location.path
+    dataset = location.dataset or location.name
+    if path.is_dir():
+        return ServedLocation(location.name, dataset, LocalBackend(path, descriptors))
+    if not path.is_file():
+        raise ConfigurationError(f"{path}: no such directory or file")
+    known = (*(extension for each in EXTENSIONS.values() for extension in each), *FASTA)
+    if not path.name.endswith(known):
+        raise ConfigurationError(f"{path}: not a BAM, CRAM, VCF, BCF or FASTA file by its name")
+    backend = LocalBackend(path.parent, descriptors)
+    return ServedLocation(location.name, dataset, backend, only=path.name)
+
+
+def _add_service_info(app: web.Application, settings: Settings) -> None:
+    service = Service(version=version("htsgate"), **settings.service.model_dump())
+    for endpoint in Endpoint:
+        document = orjson.dumps(service_info(service, endpoint))
+
+        async def answer(request: web.Request, document: bytes = document) -> web.Response:
+            content_type = negotiate(request.headers.get("Accept"))
+            return web.Response(body=document, headers={"Content-Type": content_type})
+
+        app.router.add_get(f"/{endpoint}/service-info", answer)
+
+
+async def _live(_: web.Request) -> web.Response:
+    return web.json_response({"status": "ok"})

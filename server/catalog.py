@@ -1,0 +1,152 @@
+"""From an object id to the data object and index that it names, by look-up in the configured locations.
+
+The id is the path below its location without the format's extension; a named location prefixes its name. Index files
+have no id.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from server.errors import NotFound, UnsupportedFormat
+from server.model import Endpoint, Format
+from storage_backends.base import ObjectNotFound, ObjectStat
+from storage_backends.local import LocalBackend
+
+EXTENSIONS = {
+    Format.BAM: (".bam",),
+    Format.CRAM: (".cram",),
+    Format.VCF: (".vcf.gz", ".vcf.bgz"),
+    Format.BCF: (".bcf",),
+}
+"""The extensions by which each format is found."""
+
+_INDEXES = {
+    Format.BAM: (".csi", ".bai"),
+    Format.CRAM: (".crai",),
+    Format.VCF: (".csi", ".tbi"),
+    Format.BCF: (".csi",),
+}
+_MAX_ID = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ServedLocation:
+    """A location as the catalog sees it. `only`: the key of the one file it serves, or None for all."""
+
+    name: str
+    dataset: str
+    backend: LocalBackend
+    only: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DataObject:
+    """A data object and its index as they are now. `index_key` is None when there is no index."""
+
+    object_id: str
+    endpoint: Endpoint
+    format: Format
+    location: ServedLocation
+    key: str
+    stat: ObjectStat
+    index_key: str | None
+    index_stat: ObjectStat | None
+
+    @property
+    def backend(self) -> LocalBackend:
+        """Where the bytes are."""
+        return self.location.backend
+
+
+class Catalog:
+    """Finds data objects. Remembers where it found them; every answer is checked against the store."""
+
+    def __init__(self, locations: Sequence[ServedLocation], remembered: int = 65_536) -> None:
+        self.locations = tuple(locations)
+        self._found: OrderedDict[tuple[str, Format], _Place] = OrderedDict()
+        self._remembered = remembered
+
+    async def resolve(
+        self, endpoint: Endpoint, object_id: str, asked: Format | None
+    ) -> DataObject:
+        """The data object that `object_id` names on an endpoint, in the format asked for or the default one.
+
+        Raises `NotFound`, or `UnsupportedFormat` when the id exists in the endpoint's other format only.
+        """
+        wanted = asked or endpoint.formats[0]
+        found = await self._find(endpoint, object_id, wanted)
+        if found is not None:
+            return found
+        for other in endpoint.formats:
+            if other is not wanted and await self._find(endpoint, object_id, other) is not None:
+                raise UnsupportedFormat(f"this object is available as {other} only; ask for format={other}")
+        raise NotFound("no such object")
+
+    async def _find(self, endpoint: Endpoint, object_id: str, wanted: Format) -> DataObject | None:
+        if len(object_id) > _MAX_ID or not object_id.isprintable():
+            return None
+        place = self._found.get((object_id, wanted))
+        if place is not None:
+            try:
+                return await self._describe(endpoint, object_id, wanted, place)
+            except ObjectNotFound:
+                self._found.pop((object_id, wanted), None)
+        for location, stem in self._candidates(object_id):
+            for extension in EXTENSIONS[wanted]:
+                key = stem + extension
+                if location.only not in (None, key):
+                    continue
+                place = _Place(location, key, None)
+                try:
+                    found = await self._describe(endpoint, object_id, wanted, place)
+                except ObjectNotFound:
+                    continue
+                return found
+        return None
+
+    def _candidates(self, object_id: str) -> Iterator[tuple[ServedLocation, str]]:
+        for location in self.locations:
+            if not location.name:
+                yield location, object_id
+            elif object_id.startswith(f"{location.name}/"):
+                yield location, object_id[len(location.name) + 1 :]
+
+    async def _describe(
+        self, endpoint: Endpoint, object_id: str, wanted: Format, place: "_Place"
+    ) -> DataObject:
+        """The object as it is now; `ObjectNotFound` when it, or the index remembered, is gone."""
+        backend = place.location.backend
+        stat = await backend.stat(place.key)
+        index_key, index_stat = place.index_key, None
+        if index_key is not None:
+            index_stat = await backend.stat(index_key)
+        else:
+            for candidate in index_keys(place.key, wanted):
+                try:
+                    index_stat = await backend.stat(candidate)
+                except ObjectNotFound:
+                    continue
+                index_key = candidate
+                break
+            self._found[(object_id, wanted)] = _Place(place.location, place.key, index_key)
+            if len(self._found) > self._remembered:
+                self._found.popitem(last=False)
+        return DataObject(
+            object_id, endpoint, wanted, place.location, place.key, stat, index_key, index_stat
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    location: ServedLocation
+    key: str
+    index_key: str | None
+
+
+def index_keys(key: str, wanted: Format) -> Iterator[str]:
+    """The customary names of an object's index, in the order that htslib prefers."""
+    stem = key.rsplit(".", 1)[0]
+    for extension in _INDEXES[wanted]:
+        yield key + extension
+        yield stem + extension

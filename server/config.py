@@ -1,0 +1,198 @@
+"""Settings: flags over `HTSGATE_…` environment variables over a TOML file over defaults.
+
+Read once, at the entry; the parts of the server take values, not `Settings`. Unknown names are refused, with the
+nearest known one in the message.
+"""
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PREFIX = "HTSGATE_"
+
+
+class ConfigurationError(Exception):
+    """Settings that cannot be used; the message says which, and what to write instead."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSection(_Section):
+    """`[server]`: where to listen, what tickets carry, and limits."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0: any free one")
+    public_url: str | None = Field(
+        None, pattern=r"^https?://[^\s?#]+$", description="what ticket URLs begin with; default: from the request"
+    )
+    workers: int = Field(1, ge=1, le=256, description="server processes that share the port")
+    secret: SecretStr | None = Field(
+        None, description="signs ticket URLs, at least 32 characters; replicas share it. Default: a new one per start"
+    )
+    secret_file: Path | None = Field(None, description="file that holds the secret")
+    tls_certificate: Path | None = Field(None, description="PEM certificate chain: serve https")
+    tls_key: Path | None = Field(None, description="PEM private key of the certificate")
+    ticket_lifetime: int = Field(600, ge=10, le=3600, description="seconds that a ticket's URLs work")
+    max_block_bytes: int = Field(
+        1_000_000_000, ge=1 << 20, description="bytes per ticket URL; larger slices get several"
+    )
+    max_regions: int = Field(10_000, ge=1, description="regions in one POST request")
+    max_body_bytes: int = Field(1 << 20, ge=1 << 10, description="bytes of a POST body")
+    cors_origins: tuple[str, ...] = Field(("*",), description="web origins that may read answers")
+
+
+class CacheSection(_Section):
+    """`[cache]`: bytes and descriptors kept in memory by each server process."""
+
+    index_bytes: int = Field(512 << 20, ge=0, description="parsed indexes and headers")
+    plan_bytes: int = Field(128 << 20, ge=0, description="planned slices with their re-encoded edges")
+    descriptors: int = Field(256, ge=1, description="open files")
+
+
+class CramSection(_Section):
+    """`[cram]`: the isolated processes that re-encode the edges of CRAM slices."""
+
+    workers: int = Field(2, ge=1, le=64, description="processes, per server process")
+    timeout: float = Field(60.0, gt=0, description="seconds that one container may take")
+
+
+class ServiceSection(_Section):
+    """`[service]`: what `service-info` says about who runs the server."""
+
+    id: str = "org.example.htsgate"
+    name: str = "htsgate"
+    description: str = "Exact slices of genomic data over GA4GH htsget"
+    organization_name: str = "not configured"
+    organization_url: str = "https://example.org"
+    contact_url: str | None = None
+    documentation_url: str | None = None
+    environment: str | None = None
+
+
+class Location(_Section):
+    """`[[locations]]`: a directory or file whose objects are served."""
+
+    url: str = Field(description="a directory or a file")
+    name: str = Field("", pattern=r"^[^/\x00-\x1f]*$", description="prefix of the ids; may be empty")
+    dataset: str | None = Field(None, description="what policy grants; default: the name")
+    access: Literal["open"] = Field("open", description="who may read: open")
+    delivery: Literal["proxy"] = Field("proxy", description="how bytes travel: proxy")
+
+    @model_validator(mode="after")
+    def _supported(self) -> Self:
+        scheme, separator, _ = self.url.partition("://")
+        if separator and scheme != "file":
+            raise ValueError(f"a location with {scheme}:// is not supported; use a directory or a file")
+        return self
+
+    @property
+    def path(self) -> Path:
+        """The directory or file that `url` names."""
+        return Path(self.url.removeprefix("file://")).expanduser()
+
+
+class Settings(_Section):
+    """Everything that can be configured; frozen."""
+
+    server: ServerSection = ServerSection()
+    locations: tuple[Location, ...] = ()
+    cache: CacheSection = CacheSection()
+    cram: CramSection = CramSection()
+    service: ServiceSection = ServiceSection()
+
+
+def load_settings(path: Path | None, flags: dict[str, Any]) -> Settings:
+    """The settings from a TOML file (if any), the environment and `flags` (nested as in the file).
+
+    Raises `ConfigurationError`.
+    """
+
+    class Sources(BaseSettings, Settings):
+        model_config = SettingsConfigDict(
+            env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+        )
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            del dotenv_settings, file_secret_settings
+            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
+
+    if path is not None and not path.is_file():
+        raise ConfigurationError(f"{path}: no such file")
+    _check_environment()
+    try:
+        return Settings.model_validate(Sources(**flags).model_dump())
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error)) from error
+    except ValueError as error:
+        raise ConfigurationError(f"{path or 'the environment'}: {error}") from error
+
+
+def read_secret(section: ServerSection) -> bytes | None:
+    """The configured secret, from the settings or its file; None when there is none."""
+    if section.secret is not None and section.secret_file is not None:
+        raise ConfigurationError("server: give either secret or secret_file")
+    if section.secret_file is not None:
+        try:
+            if section.secret_file.stat().st_mode & 0o007:
+                raise ConfigurationError("server.secret_file: others may read it; use chmod o=")
+            text = section.secret_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError("server.secret_file: cannot be read") from error
+    elif section.secret is not None:
+        text = section.secret.get_secret_value()
+    else:
+        return None
+    if len(text) < 32 or len(set(text)) < 8:
+        raise ConfigurationError("server.secret: use at least 32 random characters")
+    return text.encode()
+
+
+def _check_environment() -> None:
+    """Refuse a misspelt section in the environment, which pydantic-settings would ignore."""
+    for name in os.environ:
+        if name.startswith(PREFIX):
+            section = name.removeprefix(PREFIX).split("__")[0].lower()
+            if section not in Settings.model_fields:
+                raise ConfigurationError(f"{name}: {_unknown(section, Settings)}")
+
+
+def _unknown(name: str, model: type[BaseModel]) -> str:
+    if model is Settings and name in ("auth", "refget", "database"):
+        return "this version does not know it yet; it would not be obeyed, so it is refused"
+    close = get_close_matches(name, model.model_fields, n=1, cutoff=0.0)
+    return f"no such setting; the nearest is {close[0]}" if close else "no such setting"
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_input=False, include_url=False):
+        place = ".".join(str(part) for part in problem["loc"])
+        text = problem["msg"]
+        if problem["type"] == "extra_forbidden":
+            model: type[BaseModel] = Settings
+            for part in problem["loc"][:-1]:
+                if isinstance(part, str):
+                    annotation = model.model_fields[part].annotation
+                    model = Location if part == "locations" else annotation or model
+            text = _unknown(str(problem["loc"][-1]), model)
+        lines.append(f"{place}: {text}")
+    return "\n".join(lines)

@@ -1,0 +1,120 @@
+"""Sends a byte range of a plan: re-encoded edges from memory, the interior by `sendfile`.
+
+Small answers leave in one piece, read without blocking when the page cache has them. Large interiors never pass
+through Python; under TLS, where `sendfile` cannot work, they go in pieces of a megabyte. Whatever fails after the first byte closes the
+connection short of `Content-Length`: a broken answer must never look complete.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping
+
+from aiohttp import web
+
+from server.slicing.library import Plan
+from server.slicing.segments import Segment, Stored
+from storage_backends.base import ObjectChanged, StorageUnavailable
+
+SMALL = 256 << 10
+"""Answers up to this many bytes are sent in one piece."""
+
+_PIECE = 1 << 20
+_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+
+
+async def send(
+    request: web.Request,
+    plan: Plan,
+    byte_range: tuple[int, int],
+    descriptor: int,
+    *,
+    status: int,
+    headers: Mapping[str, str],
+) -> web.StreamResponse:
+    """Answer with the bytes `[start, end)` of a plan; `descriptor` is the open source object.
+
+    Raises `StorageUnavailable` or `ObjectChanged` when the source ends early or changes; then, unless nothing was sent
+    yet, the error middleware drops the connection.
+    """
+    start, end = byte_range
+    segments = list(clip(plan.segments, start, end))
+    if end - start <= SMALL:
+        pieces = [
+            await _read(descriptor, segment) if isinstance(segment, Stored) else segment
+            for segment in segments
+        ]
+        return web.Response(status=status, headers=headers, body=b"".join(pieces))
+    response = web.StreamResponse(status=status, headers=headers)
+    response.content_length = end - start
+    modified = os.fstat(descriptor).st_mtime_ns
+    await response.prepare(request)
+    for number, segment in enumerate(segments, start=1):
+        if number == len(segments) and os.fstat(descriptor).st_mtime_ns != modified:
+            raise ObjectChanged("the object changed while it was sent")
+        if isinstance(segment, Stored):
+            await _send_stored(request, response, descriptor, segment)
+        else:
+            await response.write(segment)
+    await response.write_eof()
+    return response
+
+
+def clip(segments: tuple[Segment, ...], start: int, end: int) -> Iterator[Segment]:
+    """The parts of `segments` that make up the bytes `[start, end)` of their concatenation."""
+    position = 0
+    for segment in segments:
+        low, high = max(start - position, 0), min(end - position, len(segment))
+        if low < high:
+            if isinstance(segment, Stored):
+                yield Stored(segment.start + low, segment.start + high)
+            else:
+                yield segment[low:high]
+        position += len(segment)
+
+
+async def _read(descriptor: int, segment: Stored) -> bytes:
+    """A stored range in one piece: at once when it is cached, else in a thread."""
+    buffer = bytearray(len(segment))
+    count = 0
+    if _NOWAIT:
+        try:
+            count = os.preadv(descriptor, [buffer], segment.start, _NOWAIT)
+        except OSError:  # not cached (EAGAIN), or a file system without the flag
+            count = 0
+    if count < len(buffer):
+        return await asyncio.to_thread(_read_all, descriptor, segment.start, segment.end)
+    return bytes(buffer)
+
+
+def _read_all(descriptor: int, start: int, end: int) -> bytes:
+    pieces = []
+    try:
+        while start < end:
+            piece = os.pread(descriptor, end - start, start)
+            if not piece:
+                raise StorageUnavailable("the object ended early")
+            pieces.append(piece)
+            start += len(piece)
+    except OSError as error:
+        raise StorageUnavailable("the store cannot be read now") from error
+    return b"".join(pieces)
+
+
+async def _send_stored(
+    request: web.Request, response: web.StreamResponse, descriptor: int, segment: Stored
+) -> None:
+    transport = request.transport
+    if transport is None:
+        raise ConnectionResetError("the client went away")
+    if transport.get_extra_info("sslcontext") is None:
+        # asyncio moves the file's position: a reader of its own, over the shared descriptor.
+        with os.fdopen(os.dup(descriptor), "rb", buffering=0) as file:
+            sent = await asyncio.get_running_loop().sendfile(
+                transport, file, segment.start, len(segment)
+            )
+        if sent != len(segment):
+            raise StorageUnavailable("the object ended early")
+        return
+    for at in range(segment.start, segment.end, _PIECE):
+        end = min(at + _PIECE, segment.end)
+        await response.write(await asyncio.to_thread(_read_all, descriptor, at, end))

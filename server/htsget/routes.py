@@ -1,0 +1,134 @@
+"""The htsget endpoints: tickets for reads and variants, and the data blocks that tickets name."""
+
+import re
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from auth.capability import Capability, CapabilityCodec
+from server.catalog import Catalog, DataObject
+from server.errors import naming
+from server.htsget.delivery import send
+from server.htsget.query import Query, parse_get, parse_post
+from server.htsget.ticket import TicketMaker
+from server.http_range import block_range, if_none_match_holds
+from server.limits import read_body
+from server.model import DataClass, Endpoint, Format
+from server.service_info import negotiate
+from server.slicing.library import Library, Plan
+from server.slicing.selection import Selection
+from storage_backends.base import ObjectChanged
+
+_AUTHORITY = re.compile(
+    r"(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HtsgetRoutes:
+    """Handlers over the parts that do the work. `public_url`: what ticket URLs begin with, if fixed."""
+
+    catalog: Catalog
+    library: Library
+    tickets: TicketMaker
+    codec: CapabilityCodec
+    public_url: str | None
+    max_regions: int
+
+    def add_to(self, app: web.Application) -> None:
+        """Register `/reads/…`, `/variants/…` and `/blocks/…`."""
+        app.router.add_get("/reads/{id:.+}", self.reads)
+        app.router.add_post("/reads/{id:.+}", self.reads)
+        app.router.add_get("/variants/{id:.+}", self.variants)
+        app.router.add_post("/variants/{id:.+}", self.variants)
+        app.router.add_get("/blocks/{capability}", self.block)
+
+    async def reads(self, request: web.Request) -> web.StreamResponse:
+        """A ticket for alignments."""
+        return await self._ticket(request, Endpoint.READS)
+
+    async def variants(self, request: web.Request) -> web.StreamResponse:
+        """A ticket for variants."""
+        return await self._ticket(request, Endpoint.VARIANTS)
+
+    async def _ticket(self, request: web.Request, endpoint: Endpoint) -> web.StreamResponse:
+        parameters = request.query.items()
+        if request.method == "POST":
+            query = parse_post(
+                await read_body(request, seconds=30), parameters, endpoint, max_regions=self.max_regions
+            )
+        else:
+            query = parse_get(parameters, endpoint)
+        object_id = request.match_info["id"]
+        with naming(object_id):
+            item = await self.catalog.resolve(endpoint, object_id, query.format)
+            body = await self._answer(query, item, self._origin(request))
+        content_type = negotiate(request.headers.get("Accept"))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _answer(self, query: Query, item: DataObject, origin: str) -> bytes:
+        await self.library.header(item)
+        if query.data_class is DataClass.HEADER:
+            return self.tickets.header(item, origin)
+        slicer = await self.library.slicer(item, indexed=query.regions is not None)
+        selections = self.tickets.select(item, slicer, query.regions)
+        return self.tickets.records(item, origin, selections)
+
+    def _origin(self, request: web.Request) -> str:
+        """What ticket URLs begin with: as configured, else as the client addressed us."""
+        if self.public_url is not None:
+            return self.public_url.rstrip("/")
+        host = request.headers.get("Host", "")
+        if not _AUTHORITY.fullmatch(host):
+            address = request.transport and request.transport.get_extra_info("sockname")
+            host = f"{address[0]}:{address[1]}" if address else "localhost"
+        return f"{request.scheme}://{host}"
+
+    async def block(self, request: web.Request) -> web.StreamResponse:
+        """One data block: exactly what its capability names, or a `Range` of it."""
+        capability = self.codec.open(request.match_info["capability"])
+        with naming(capability.object_id):
+            item = await self.catalog.resolve(
+                Endpoint(capability.endpoint), capability.object_id, Format(capability.format)
+            )
+            if item.stat.fingerprint != capability.fingerprint:
+                raise ObjectChanged("the object changed since the ticket was issued")
+            plan = await self._plan(item, capability)
+            headers = {
+                "ETag": f'"{plan.etag}"',
+                "Accept-Ranges": "bytes",
+                "Content-Type": "application/octet-stream",
+                "Cache-Control": "private, no-transform",
+            }
+            if if_none_match_holds(request.headers.getall("If-None-Match", ()), headers["ETag"]):
+                return web.Response(status=304, headers=headers)
+            asked = block_range(
+                request.headers.getall("Range", ()),
+                plan.size,
+                etag=headers["ETag"],
+                if_range=request.headers.get("If-Range"),
+            )
+            start, end = asked or (0, plan.size)
+            if asked:
+                headers["Content-Range"] = f"bytes {start}-{end - 1}/{plan.size}"
+            if request.method == "HEAD":
+                headers["Content-Length"] = str(end - start)
+                return web.Response(status=206 if asked else 200, headers=headers)
+            with item.backend.lend(item.key, fingerprint=item.stat.fingerprint) as descriptor:
+                return await send(
+                    request,
+                    plan,
+                    (start, end),
+                    descriptor,
+                    status=206 if asked else 200,
+                    headers=headers,
+                )
+
+    async def _plan(self, item: DataObject, capability: Capability) -> Plan:
+        last = capability.part == capability.parts
+        if capability.data_class == DataClass.HEADER:
+            return await self.library.plan_header(item, closed=last)
+        selection = Selection(
+            capability.intervals, capability.unplaced, capability.sent_until, capability.cut
+        )
+        return await self.library.plan_body(item, selection, closing=last)

@@ -1,0 +1,138 @@
+"""Tickets: the URLs a client fetches, each a sealed capability, to have the records it asked for.
+
+First the header, then as few body blocks as possible, in file order. A body block is a selection of
+records, so any replica can plan it without knowing what the maker of the ticket knew.
+"""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import orjson
+
+from auth.capability import Capability, CapabilityCodec
+from formats.regions import UNPLACED, Interval, Region, merge
+from server.catalog import DataObject
+from server.model import DataClass
+from server.slicing.selection import Selection
+from server.slicing.slicers import Slicer
+
+
+@dataclass(frozen=True, slots=True)
+class TicketMaker:
+    """Makes tickets. `max_block_bytes` bounds what one URL gives, as far as the index can tell."""
+
+    codec: CapabilityCodec
+    max_block_bytes: int
+
+    def header(self, item: DataObject, origin: str) -> bytes:
+        """The ticket for `class=header`: one URL, whose bytes are a file without records."""
+        return self._render(item, origin, [_capability(item, DataClass.HEADER)])
+
+    def records(self, item: DataObject, origin: str, selections: Sequence[Selection]) -> bytes:
+        """The ticket for records: the header's URL, then one or more for each selection."""
+        capabilities = [_capability(item, DataClass.HEADER)]
+        for selection in selections:
+            capabilities += self.codec.split(_capability(item, DataClass.BODY, selection))
+        return self._render(item, origin, capabilities)
+
+    def select(
+        self, item: DataObject, slicer: Slicer, regions: Sequence[Region] | None
+    ) -> list[Selection]:
+        """The selections of a request, in file order, none larger than a block may be.
+
+        `regions` may overlap and come in any order; None is the whole object. Raises
+        `UnknownReference`.
+        """
+        size = item.stat.size
+        # What is re-encoded comes on top of what is counted here.
+        limit = self.max_block_bytes - self.max_block_bytes // 8
+        if regions is None:
+            return [Selection(cut=cut) for cut in _cuts(0, size, limit, size)]
+        placed = [region for region in regions if region.reference_name != UNPLACED]
+        located = (slicer.locate(region) for region in placed)
+        merged = merge(interval for interval in located if interval is not None)
+        intervals = sorted(merged, key=lambda interval: slicer.position(interval.reference))
+        selections = list(_grouped(slicer, intervals, size, limit))
+        if len(placed) < len(regions):
+            _add_unplaced(selections, slicer.unplaced_start(), size, limit)
+        return selections or [Selection(())]
+
+    def _render(self, item: DataObject, origin: str, capabilities: list[Capability]) -> bytes:
+        """The ticket as JSON: `htsget` is its only key (htsget 1.3, "Response JSON fields")."""
+        ticket_id = secrets.token_hex(16)
+        urls = []
+        for part, capability in enumerate(capabilities, start=1):
+            sealed = self.codec.seal(
+                replace(capability, ticket_id=ticket_id, part=part, parts=len(capabilities))
+            )
+            url = f"{origin}/blocks/{sealed}"
+            urls.append({"url": url, "headers": {}, "class": capability.data_class})
+        return orjson.dumps({"htsget": {"format": item.format, "urls": urls}})
+
+
+def _capability(
+    item: DataObject, data_class: DataClass, selection: Selection | None = None
+) -> Capability:
+    selection = selection or Selection()
+    return Capability(
+        endpoint=item.endpoint,
+        object_id=item.object_id,
+        fingerprint=item.stat.fingerprint,
+        format=item.format,
+        data_class=data_class,
+        ticket_id="",
+        intervals=selection.intervals,
+        unplaced=selection.unplaced,
+        sent_until=selection.sent_until,
+        cut=selection.cut,
+    )
+
+
+def _grouped(
+    slicer: Slicer, intervals: Sequence[Interval], size: int, limit: int
+) -> Iterator[Selection]:
+    """Consecutive intervals put together up to `limit` bytes; a larger one is cut by file offset."""
+    group: list[Interval] = []
+    held, before = 0, None
+    for interval in intervals:
+        start, end = slicer.extent(interval)
+        if group and held + end - start > limit:
+            yield Selection(tuple(group), sent_until=_sent_until(before, group[0]))
+            before, group, held = group[-1], [], 0
+        if end - start > limit:
+            for cut in _cuts(start, end, limit, size):
+                yield Selection((interval,), sent_until=_sent_until(before, interval), cut=cut)
+            before = interval
+        else:
+            group.append(interval)
+            held += end - start
+    if group:
+        yield Selection(tuple(group), sent_until=_sent_until(before, group[0]))
+
+
+def _sent_until(before: Interval | None, interval: Interval) -> int:
+    """Where the blocks before ended on an interval's reference."""
+    return before.end if before is not None and before.reference == interval.reference else 0
+
+
+def _cuts(start: int, end: int, limit: int, size: int) -> list[tuple[int, int] | None]:
+    """The file's offsets, divided between `start` and `end` in steps of `limit`.
+
+    The first cut begins at 0 and the last ends at the file's `size`, so nothing falls beside them.
+    None when one step suffices.
+    """
+    if end - start <= limit:
+        return [None]
+    borders = [0, *range(start + limit, end, limit), size]
+    return list(pairwise(borders))
+
+
+def _add_unplaced(selections: list[Selection], start: int, size: int, limit: int) -> None:
+    """Append the reads without a place: to the last selection if they fit, else as their own."""
+    cuts = _cuts(start, size, limit, size)
+    if selections and cuts == [None] and selections[-1].cut is None:
+        selections[-1] = replace(selections[-1], unplaced=True)
+    else:
+        selections += (Selection((), unplaced=True, cut=cut) for cut in cuts)

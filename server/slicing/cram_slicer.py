@@ -1,0 +1,162 @@
+"""CRAM files as the rest of the server sees them: a header, and a `Slicer`."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from formats.crai import CraiIndex, parse_crai
+from formats.cram import CramHeader, parse_header, read_container
+from formats.errors import CorruptData, FormatError, UnknownReference
+from formats.regions import Interval, Region
+from formats.source import ByteSource
+from server.slicing.cram import EdgeCache, Trimmer, plan_cram
+from server.slicing.references import ReferenceStore
+from server.slicing.segments import Segment
+from server.slicing.selection import Selection
+from server.slicing.workers import WorkerPool
+
+_log = logging.getLogger(__name__)
+
+
+class CramServices:
+    """The decoding processes, the reference sequences and the cache that all CRAM files share.
+
+    `find_fasta` lists the configured FASTA files; it is called when a reference is first needed.
+    """
+
+    def __init__(
+        self, pool: WorkerPool, find_fasta: Callable[[], Iterable[Path]], edge_bytes: int
+    ) -> None:
+        self.pool = pool
+        self._find_fasta = find_fasta
+        self._cache = EdgeCache(edge_bytes)
+        self._references: ReferenceStore | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def references(self) -> ReferenceStore:
+        """The sequences of the configured FASTA files; those that cannot be read are left out."""
+        with self._lock:
+            if self._references is None:
+                self._references = ReferenceStore(filter(_usable, self._find_fasta()))
+            return self._references
+
+    def trimmer(self, key: str) -> Trimmer:
+        """What trimming the containers of one object needs; `key` names its bytes."""
+        return Trimmer(self.pool, self.references, self._cache, key)
+
+    def close(self) -> None:
+        """End the processes and close the FASTA files."""
+        self.pool.close()
+        with self._lock:
+            if self._references is not None:
+                self._references.close()
+
+
+def _usable(path: Path) -> bool:
+    try:
+        ReferenceStore([path]).close()
+    except (FormatError, OSError) as error:
+        _log.warning("a FASTA file is left out: %s", error)
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class CramFileHeader:
+    """The header of a CRAM file as it is served: the file's own first bytes."""
+
+    cram: CramHeader
+
+    @property
+    def blocks(self) -> bytes:
+        """File definition and header container."""
+        return self.cram.block
+
+    @property
+    def eof(self) -> bytes:
+        """The EOF container of the file's version."""
+        return self.cram.version.eof_marker
+
+    @property
+    def nbytes(self) -> int:
+        """Approximate memory held, in bytes."""
+        return len(self.cram.block) + len(self.cram.text) + 300 * len(self.cram.names)
+
+
+def read_cram_header(source: ByteSource) -> CramFileHeader:
+    """Read a header; `CorruptData` when it is malformed."""
+    return CramFileHeader(parse_header(source))
+
+
+@dataclass(frozen=True, slots=True)
+class CramSlicer:
+    """A `Slicer` for CRAM. Without an index it gives the whole object only.
+
+    Where a reference that trimming needs is not configured, the whole container is sent: this is
+    for open data, and `htsgate check` says so.
+    """
+
+    header: CramHeader
+    index: CraiIndex | None
+    services: CramServices
+    key: str
+
+    @classmethod
+    def open(
+        cls, header: CramHeader, index: bytes | None, services: CramServices, key: str
+    ) -> "CramSlicer":
+        """From the header and the bytes of the index; `CorruptData` when that is malformed."""
+        return cls(header, None if index is None else parse_crai(index), services, key)
+
+    @property
+    def nbytes(self) -> int:
+        return 0 if self.index is None else self.index.nbytes
+
+    def check(self, source: ByteSource) -> None:
+        """Compare the index with the data where that is cheap: its first and last container.
+
+        Raises `CorruptData` when they cannot belong together.
+        """
+        if self.index is None:
+            return
+        offsets = self.index.offsets
+        if self.index.last_reference >= len(self.header.names):
+            raise CorruptData("the index has more references than the data")
+        if not offsets:
+            if self.header.data_start != self.header.data_end:
+                raise CorruptData("the index is empty and the data are not")
+            return
+        if offsets[0] != self.header.data_start:
+            raise CorruptData("the index does not begin with the data")
+        last = read_container(source, offsets[-1], self.header.version, self.header.data_end)
+        if last.stop != self.header.data_end:
+            raise CorruptData("the index ends before the data do")
+
+    def locate(self, region: Region) -> Interval | None:
+        number = self.header.references.get(region.reference_name)
+        if number is None:
+            raise UnknownReference("this object has no such reference")
+        return Interval(number, region.start, region.end)
+
+    def position(self, reference: int) -> int:
+        return reference
+
+    def extent(self, interval: Interval) -> tuple[int, int]:
+        offsets = [] if self.index is None else self.index.containers(*interval)
+        if self.index is None or not offsets:
+            return 0, 0
+        following = self.index.next_offset(offsets[-1])
+        return offsets[0], self.header.data_end if following is None else following
+
+    def unplaced_start(self) -> int:
+        offsets = [] if self.index is None else self.index.unplaced()
+        return offsets[0] if offsets else self.header.data_end
+
+    def plan(self, source: ByteSource, selection: Selection) -> list[Segment]:
+        trimmer = self.services.trimmer(self.key)
+        return plan_cram(
+            source, self.header, self.index, selection, trimmer, on_missing_reference="whole"
+        )

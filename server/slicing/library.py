@@ -1,0 +1,165 @@
+"""Headers, indexes and plans of data objects: loaded in threads, once, and kept while their bytes are the same.
+
+Everything is keyed by fingerprint, so a changed object or index is never mixed with what was read of the old one.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from formats import bgzf
+from formats.errors import CorruptData, UnindexableRange
+from server.cache import ByteCache
+from server.catalog import DataObject
+from server.model import Format
+from server.slicing.cram_slicer import (
+    CramFileHeader,
+    CramServices,
+    CramSlicer,
+    read_cram_header,
+)
+from server.slicing.segments import Segment
+from server.slicing.selection import Selection
+from server.slicing.slicers import Slicer, StreamHeader, StreamSlicer, read_stream_header
+from server.slicing.source import DescriptorSource
+
+INDEX_AGE_TOLERANCE_NS = 1_000_000_000
+"""How much older than its data an index may be: file systems and copies round times to a second."""
+
+T = TypeVar("T")
+
+Header = StreamHeader | CramFileHeader
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The bytes of one data block: its segments, their total size, and an ETag (without quotes)."""
+
+    segments: tuple[Segment, ...]
+    size: int
+    etag: str
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        return 256 + sum(len(s) if isinstance(s, bytes) else 64 for s in self.segments)
+
+
+class Library:
+    """Opens data objects for slicing. `threads` plans run at a time, off the event loop."""
+
+    def __init__(
+        self, cram: CramServices, *, index_bytes: int, plan_bytes: int, threads: int = 16
+    ) -> None:
+        self._cram = cram
+        self._headers: ByteCache[tuple[str, ...], Header] = ByteCache(
+            index_bytes // 4, lambda header: header.nbytes
+        )
+        self._slicers: ByteCache[tuple[str, ...], Slicer] = ByteCache(
+            index_bytes, lambda slicer: slicer.nbytes
+        )
+        self._plans: ByteCache[tuple[object, ...], Plan] = ByteCache(
+            plan_bytes, lambda plan: plan.nbytes
+        )
+        self._threads = ThreadPoolExecutor(threads, "slicing")
+
+    async def header(self, item: DataObject) -> Header:
+        """The header of an object; `CorruptData` when it is malformed."""
+        key = _identity(item)
+        return self._headers.peek(key) or await self._headers.get(
+            key, lambda: self._in_thread(item, lambda source: self._read_header(item, source))
+        )
+
+    async def slicer(self, item: DataObject, *, indexed: bool) -> Slicer:
+        """An object's slicer; `indexed`: with its index, which regions need and whole objects do not.
+
+        Raises `UnindexableRange` without an index, and `CorruptData` when the index is older than the data, malformed or
+        of another file.
+        """
+        key = (*_identity(item), item.index_stat.fingerprint if indexed and item.index_stat else "")
+        slicer = self._slicers.peek(key)
+        if slicer is None:
+            slicer = await self._slicers.get(key, lambda: self._open(item, indexed=indexed))
+        return slicer
+
+    async def plan_header(self, item: DataObject, *, closed: bool) -> Plan:
+        """The header block; `closed`: with the EOF marker, as a file of its own."""
+        header = await self.header(item)
+        data = header.blocks + (header.eof if closed else b"")
+        return Plan((data,), len(data), _etag(item, [data]))
+
+    async def plan_body(self, item: DataObject, selection: Selection, *, closing: bool) -> Plan:
+        """A body block; `closing`: the last of its ticket, which carries the EOF marker."""
+        key = (*_identity(item), selection, closing)
+        plan = self._plans.peek(key)
+        if plan is None:
+            slicer = await self.slicer(item, indexed=selection.needs_index)
+            eof = (await self.header(item)).eof if closing else b""
+
+            def make(source: DescriptorSource) -> Plan:
+                segments = slicer.plan(source, selection)
+                if eof:
+                    segments.append(eof)
+                return Plan(tuple(segments), sum(map(len, segments)), _etag(item, segments))
+
+            plan = await self._plans.get(key, lambda: self._in_thread(item, make))
+        return plan
+
+    async def close(self) -> None:
+        """Stop the threads and the decoding processes."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._cram.close)
+
+    def _read_header(self, item: DataObject, source: DescriptorSource) -> Header:
+        if item.format is Format.CRAM:
+            return read_cram_header(source)
+        return read_stream_header(source, item.format)
+
+    async def _open(self, item: DataObject, *, indexed: bool) -> Slicer:
+        header = await self.header(item)
+        data = await self._read_index(item) if indexed else None
+
+        def build(source: DescriptorSource) -> Slicer:
+            slicer: CramSlicer | StreamSlicer
+            if isinstance(header, CramFileHeader):
+                slicer = CramSlicer.open(header.cram, data, self._cram, " ".join(_identity(item)))
+            else:
+                slicer = StreamSlicer.open(header, data)
+            slicer.check(source)
+            return slicer
+
+        return await self._in_thread(item, build)
+
+    async def _read_index(self, item: DataObject) -> bytes:
+        if item.index_key is None or item.index_stat is None:
+            raise UnindexableRange("this object has no index: it can be fetched whole only")
+        if item.index_stat.modified_ns < item.stat.modified_ns - INDEX_AGE_TOLERANCE_NS:
+            raise CorruptData("the index is older than its data")
+        return await item.backend.read(
+            item.index_key, 0, item.index_stat.size, fingerprint=item.index_stat.fingerprint
+        )
+
+    async def _in_thread(self, item: DataObject, work: Callable[[DescriptorSource], T]) -> T:
+        def run() -> T:
+            with item.backend.lend(item.key, fingerprint=item.stat.fingerprint) as descriptor:
+                return work(DescriptorSource(descriptor, item.stat.size))
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+
+
+def _identity(item: DataObject) -> tuple[str, ...]:
+    return (item.location.name, str(id(item.backend)), item.key, item.stat.fingerprint)
+
+
+def _etag(item: DataObject, segments: list[Segment]) -> str:
+    """A strong validator: equal only for equal bytes, whichever replica re-encoded the edges."""
+    digest = hashlib.sha256(f"{item.stat.fingerprint} {item.format} {bgzf.CODEC}".encode())
+    for segment in segments:
+        if isinstance(segment, bytes):
+            digest.update(b"b%d:" % len(segment) + hashlib.sha256(segment).digest())
+        else:
+            digest.update(b"s%d-%d" % (segment.start, segment.end))
+    return digest.hexdigest()[:32]

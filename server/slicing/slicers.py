@@ -1,0 +1,174 @@
+"""What the server knows of one data object: how its references are named, and how it is sliced.
+
+A slicer is made once for an object's fingerprint (and its index's) and serves every request; it holds no open file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from formats import bam, bcf, bgzf, vcf
+from formats.binning import BinningIndex, parse_index
+from formats.errors import CorruptData, UnknownReference
+from formats.records import Header, RecordFormat, walk
+from formats.regions import Interval, Region
+from formats.source import ByteSource
+from server.model import Format
+from server.slicing.segments import Segment
+from server.slicing.selection import Selection
+from server.slicing.stream import RecordStream, plan_stream
+
+
+class Slicer(Protocol):
+    """One data object, ready to be sliced."""
+
+    @property
+    def nbytes(self) -> int:
+        """Approximate memory held, in bytes."""
+        ...
+
+    def locate(self, region: Region) -> Interval | None:
+        """The interval a region means; None for a reference that is known but holds no data.
+
+        Raises `UnknownReference`.
+        """
+        ...
+
+    def position(self, reference: int) -> int:
+        """A number that sorts references by where their records stand in the file."""
+        ...
+
+    def extent(self, interval: Interval) -> tuple[int, int]:
+        """Offsets `[start, end)` in the file that bound what the interval needs, as far as the index tells."""
+        ...
+
+    def unplaced_start(self) -> int:
+        """Offset in the file at or before the first read without a place."""
+        ...
+
+    def plan(self, source: ByteSource, selection: Selection) -> list[Segment]:
+        """The segments of the selected records, without header and EOF marker."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHeader:
+    """The header of a BAM, VCF or BCF, re-encoded alone. `data_end` is where its records end in the file."""
+
+    format: Format
+    blocks: bytes
+    names: tuple[str, ...]
+    first_record: int
+    data_end: int
+    text: str
+
+    @property
+    def eof(self) -> bytes:
+        """The empty block that closes an answer."""
+        return bgzf.EOF_MARKER
+
+    @property
+    def nbytes(self) -> int:
+        """Approximate memory held, in bytes."""
+        return len(self.blocks) + len(self.text) + 100 * len(self.names)
+
+
+def read_stream_header(source: ByteSource, kind: Format) -> StreamHeader:
+    """Read and re-encode a header; `CorruptData` when it is malformed."""
+    read = {Format.BAM: bam.read_header, Format.VCF: vcf.read_header, Format.BCF: bcf.read_header}
+    header: Header = read[kind](bgzf.BgzfReader(source))
+    end = max(bgzf.data_end(source), header.first_record >> 16)
+    return StreamHeader(
+        kind, bgzf.compress(header.payload), header.names, header.first_record, end, header.text
+    )
+
+
+class StreamSlicer:
+    """A `Slicer` for BAM, VCF and BCF. Without an index it gives the whole object only."""
+
+    @classmethod
+    def open(cls, header: StreamHeader, index: bytes | None) -> "StreamSlicer":
+        """From the header and the bytes of the index; `CorruptData` when that is malformed."""
+        return cls(header, None if index is None else parse_index(index))
+
+    def __init__(self, header: StreamHeader, index: BinningIndex | None) -> None:
+        names = header.names
+        if header.format is Format.VCF and index is not None:
+            if index.names is None:
+                raise CorruptData("the index does not name its references")
+            # The index numbers the contigs that have records; the header may declare more, or none.
+            names = tuple(dict.fromkeys((*index.names, *names)))
+        self._references: Mapping[str, int] = {
+            name: number for number, name in reversed(list(enumerate(names))) if name
+        }
+        self._index = index
+        self.stream = RecordStream(
+            _layout(header.format, self._references, len(names)),
+            header.first_record,
+            header.data_end,
+            index,
+            unmapped=header.format is Format.BAM,
+        )
+
+    @property
+    def nbytes(self) -> int:
+        # Tables come later; together they weigh about half of the index.
+        index = self._index.nbytes * 3 // 2 if self._index is not None else 0
+        return index + 150 * len(self._references)
+
+    def check(self, source: ByteSource) -> None:
+        """Compare the index with the data where that is cheap: its first and its last placed record.
+
+        Raises `CorruptData` when they cannot belong together.
+        """
+        index, stream = self._index, self.stream
+        if index is None:
+            return
+        if index.names is None and index.references > len(self._references):
+            raise CorruptData("the index has more references than the data")
+        reader = bgzf.BgzfReader(source)
+        end = index.placed_end() or stream.first_record
+        for record in walk(reader, stream.layout, end):
+            if record.reference >= 0 or not stream.unmapped:
+                raise CorruptData("the index ends before the data do")
+            break
+        start = index.placed_start()
+        if start:
+            record = next(walk(reader, stream.layout, start), None)
+            if record is None or record.offset != stream.first_record:
+                raise CorruptData("the index does not begin with the data")
+
+    def locate(self, region: Region) -> Interval | None:
+        number = self._references.get(region.reference_name)
+        if number is None:
+            raise UnknownReference("this object has no such reference")
+        if self._index is not None and self._index.table(number) is None:
+            return None
+        return Interval(number, region.start, region.end)
+
+    def position(self, reference: int) -> int:
+        table = self._index.table(reference) if self._index is not None else None
+        return table.first if table is not None else 0
+
+    def extent(self, interval: Interval) -> tuple[int, int]:
+        table = self._index.table(interval.reference) if self._index is not None else None
+        if table is None or interval.start >= interval.end:
+            return 0, 0
+        bounds = table.query(interval.start, interval.end, unmapped=self.stream.unmapped)
+        if bounds.start >= bounds.end:
+            return 0, 0
+        return max(bounds.start, bounds.positioned) >> 16, (bounds.end >> 16) + bgzf.MAX_BLOCK
+
+    def unplaced_start(self) -> int:
+        return self._index.placed_end() >> 16 if self._index is not None else 0
+
+    def plan(self, source: ByteSource, selection: Selection) -> list[Segment]:
+        return plan_stream(bgzf.BgzfReader(source), self.stream, selection)
+
+
+def _layout(kind: Format, references: Mapping[str, int], count: int) -> RecordFormat:
+    if kind is Format.BAM:
+        return bam.BamRecords(count)
+    if kind is Format.BCF:
+        return bcf.BcfRecords(count)
+    return vcf.VcfRecords(references)

@@ -1,0 +1,192 @@
+"""Objects that are regular files below one directory. No key leaves it, by `..` or by link."""
+
+import errno
+import os
+import stat
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiofiles
+
+from storage_backends.base import ObjectChanged, ObjectNotFound, ObjectStat, StorageUnavailable
+
+_PIECE = 1 << 20
+_UNNAMEABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO)
+
+
+class LocalBackend:
+    """A `StorageBackend` and `DescriptorLender` over the directory `root`.
+
+    Keys are paths below `root` with `/` between their parts. At most `descriptors` files are kept open
+    while nobody reads them; a file that is replaced gets a new descriptor, and those who read the old one go on with
+    the old bytes.
+    """
+
+    def __init__(self, root: Path, descriptors: int = 256) -> None:
+        self._root = os.path.realpath(root)
+        self._prefix = os.path.join(self._root, "")
+        self._limit = descriptors
+        self._inside: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._files: OrderedDict[str, _OpenFile] = OrderedDict()
+        self._lock = threading.Lock()
+
+    async def stat(self, key: str) -> ObjectStat:
+        return self.stat_now(key)
+
+    def stat_now(self, key: str) -> ObjectStat:
+        """`stat` without awaiting: one system call for a key seen before."""
+        return _describe(self._stat(key))
+
+    async def read(self, key: str, start: int, end: int, *, fingerprint: str) -> bytes:
+        pieces = [piece async for piece in self.stream(key, start, end, fingerprint=fingerprint)]
+        return b"".join(pieces)
+
+    async def stream(
+        self, key: str, start: int, end: int, *, fingerprint: str
+    ) -> AsyncIterator[bytes]:
+        descriptor = self._open(key)
+        async with aiofiles.open(descriptor, "rb") as file:
+            if _describe(os.fstat(descriptor)).fingerprint != fingerprint:
+                raise ObjectChanged("the object has changed")
+            await file.seek(start)
+            while start < end:
+                piece = await file.read(min(_PIECE, end - start))
+                if not piece:
+                    break
+                start += len(piece)
+                yield piece
+            if _describe(os.fstat(descriptor)).fingerprint != fingerprint:
+                raise ObjectChanged("the object has changed")
+
+    @contextmanager
+    def lend(self, key: str, *, fingerprint: str) -> Iterator[int]:
+        """An open descriptor of the object; see `storage_backends.base.DescriptorLender`."""
+        file = self._acquire(key, fingerprint)
+        try:
+            yield file.descriptor
+        finally:
+            self._release(file)
+
+    def keys(self) -> Iterator[str]:
+        """Every key of a regular file in the location, sorted by directory; for start-up and checks."""
+        for directory, folders, names in os.walk(self._root):
+            folders.sort()
+            for name in sorted(names):
+                key = os.path.relpath(os.path.join(directory, name), self._root)
+                try:
+                    self._stat(key)
+                except (ObjectNotFound, StorageUnavailable):
+                    continue
+                yield key
+
+    def path(self, key: str) -> Path:
+        """Where a key lies on disk; for the command line only, never for an answer."""
+        return Path(self._locate(key))
+
+    async def close(self) -> None:
+        with self._lock:
+            for file in self._files.values():
+                file.retired = True
+                if not file.readers:
+                    os.close(file.descriptor)
+            self._files.clear()
+
+    def _locate(self, key: str) -> str:
+        parts = key.split("/")
+        if "\0" in key or any(part in ("", ".", "..") for part in parts):
+            raise ObjectNotFound("no such object")
+        return self._prefix + key
+
+    def _stat(self, key: str) -> os.stat_result:
+        path = self._locate(key)
+        try:
+            status = os.stat(path)
+            identity = (status.st_dev, status.st_ino)
+            if self._inside.get(key) != identity:
+                if not os.path.realpath(path).startswith(self._prefix):
+                    raise ObjectNotFound("no such object")
+                self._inside[key] = identity
+                if len(self._inside) > 65_536:
+                    self._inside.popitem(last=False)
+        except (OSError, ValueError) as error:
+            raise _translate(error) from error
+        if not stat.S_ISREG(status.st_mode):
+            raise ObjectNotFound("no such object")
+        return status
+
+    def _open(self, key: str) -> int:
+        """A new descriptor; what was opened is checked, not what the path said before."""
+        path = self._locate(key)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except (OSError, ValueError) as error:
+            raise _translate(error) from error
+        opened = os.fstat(descriptor)
+        try:
+            seen = self._stat(key)
+            if (seen.st_dev, seen.st_ino) != (opened.st_dev, opened.st_ino):
+                raise ObjectChanged("the object has changed")
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _acquire(self, key: str, fingerprint: str) -> "_OpenFile":
+        status = self._stat(key)
+        if _describe(status).fingerprint != fingerprint:
+            raise ObjectChanged("the object has changed")
+        with self._lock:
+            file = self._files.get(key)
+            if file is None or file.inode != status.st_ino:
+                if file is not None:
+                    self._retire(key)
+                file = self._files[key] = _OpenFile(self._open(key), status.st_ino)
+                while len(self._files) > self._limit:
+                    self._retire(next(iter(self._files)))
+            self._files.move_to_end(key)
+            file.readers += 1
+            return file
+
+    def _retire(self, key: str) -> None:
+        file = self._files.pop(key)
+        file.retired = True
+        if not file.readers:
+            os.close(file.descriptor)
+
+    def _release(self, file: "_OpenFile") -> None:
+        with self._lock:
+            file.readers -= 1
+            if file.retired and not file.readers:
+                os.close(file.descriptor)
+
+
+class _OpenFile:
+    """A descriptor with a count of its readers; closed when it is retired and the last one leaves."""
+
+    __slots__ = ("descriptor", "inode", "readers", "retired")
+
+    def __init__(self, descriptor: int, inode: int) -> None:
+        self.descriptor = descriptor
+        self.inode = inode
+        self.readers = 0
+        self.retired = False
+
+
+def fingerprint_of(status: os.stat_result) -> str:
+    """Size and modification time: what pins a file's bytes, on every replica that mounts it."""
+    return f"{status.st_size:x}-{status.st_mtime_ns:x}"
+
+
+def _describe(status: os.stat_result) -> ObjectStat:
+    return ObjectStat(status.st_size, status.st_mtime_ns, fingerprint_of(status))
+
+
+def _translate(error: OSError | ValueError) -> ObjectNotFound | StorageUnavailable:
+    if isinstance(error, FileNotFoundError | NotADirectoryError | ValueError | IsADirectoryError):
+        return ObjectNotFound("no such object")
+    if isinstance(error, OSError) and error.errno in _UNNAMEABLE:
+        return ObjectNotFound("no such object")
+    return StorageUnavailable("the store cannot be read now")
