@@ -139,7 +139,7 @@ def build_table(bins: Bins, min_shift: int, depth: int, unmapped: int | None) ->
     if bins.linear is not None:
         lo = np.zeros(windows, dtype=np.uint64)
         lo[: len(bins.linear)] = bins.linear
-    elif _is_linear(bins.loffset, begin):
+    elif bins.loffset is not None and _is_linear(bins.loffset, begin):
         lo = np.zeros(windows, dtype=np.uint64)
         np.maximum.at(lo, low, bins.loffset)
     else:
@@ -172,13 +172,13 @@ def _coverage(ids: Integers, depth: int) -> tuple[Integers, Integers, Integers]:
     return low, high, levels
 
 
-def _is_linear(loffset: Offsets | None, begin: Offsets) -> bool:
+def _is_linear(loffset: Offsets, begin: Offsets) -> bool:
     """Whether loffset has the meaning of CSIv1: the linear index's value at the bin's first window.
 
     Some writers store the bin's own first record instead, which would lose longer records that begin
     earlier. There no loffset lies before its bin's first chunk.
     """
-    return loffset is not None and bool(np.any((loffset < begin) & (loffset > 0)))
+    return bool(np.any((loffset < begin) & (loffset > 0)))
 
 
 def _path_minimum(
@@ -199,4 +199,4 @@ def _path_minimum(
 
 
 def _view(array: Offsets) -> memoryview:
-    return memoryview(np.ascontiguousarray(array))
+    return np.ascontiguousarray(array).data

@@ -112,6 +112,15 @@ class Settings(_Section):
     service: ServiceSection = ServiceSection()
 
 
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "server": ServerSection,
+    "locations": Location,
+    "cache": CacheSection,
+    "cram": CramSection,
+    "service": ServiceSection,
+}
+
+
 def load_settings(path: Path | None, flags: dict[str, Any]) -> Settings:
     """The settings from a TOML file (if any), the environment and `flags` (nested as in the file).
 
@@ -188,11 +197,8 @@ def _explain(error: ValidationError) -> str:
         place = ".".join(str(part) for part in problem["loc"])
         text = problem["msg"]
         if problem["type"] == "extra_forbidden":
-            model: type[BaseModel] = Settings
-            for part in problem["loc"][:-1]:
-                if isinstance(part, str):
-                    annotation = model.model_fields[part].annotation
-                    model = Location if part == "locations" else annotation or model
-            text = _unknown(str(problem["loc"][-1]), model)
+            *sections, name = problem["loc"]
+            model = _SECTIONS.get(str(sections[0]), Settings) if sections else Settings
+            text = _unknown(str(name), model)
         lines.append(f"{place}: {text}")
     return "\n".join(lines)

@@ -185,8 +185,7 @@ def _describe(status: os.stat_result) -> ObjectStat:
 
 
 def _translate(error: OSError | ValueError) -> ObjectNotFound | StorageUnavailable:
-    if isinstance(error, FileNotFoundError | NotADirectoryError | ValueError | IsADirectoryError):
-        return ObjectNotFound("no such object")
-    if isinstance(error, OSError) and error.errno in _UNNAMEABLE:
+    absent = (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError)
+    if isinstance(error, absent) or error.errno in _UNNAMEABLE:
         return ObjectNotFound("no such object")
     return StorageUnavailable("the store cannot be read now")

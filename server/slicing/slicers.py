@@ -134,8 +134,8 @@ class StreamSlicer:
             break
         start = index.placed_start()
         if start:
-            record = next(walk(reader, stream.layout, start), None)
-            if record is None or record.offset != stream.first_record:
+            first = next(walk(reader, stream.layout, start), None)
+            if first is None or first.offset != stream.first_record:
                 raise CorruptData("the index does not begin with the data")
 
     def locate(self, region: Region) -> Interval | None:
