@@ -28,8 +28,9 @@ OBJECT = web.RequestKey("OBJECT", str)
 """The pseudonym of the object a request is about, for the access log; set by handlers."""
 
 SENT = web.RequestKey("SENT", int)
-"""Bytes of the body, for the access log, when a handler sent them past the response object."""
+"""Bytes sent, for the access log, when a handler sends them past the response object."""
 
+_NOT_PARSED = "UNKNOWN"  # the method that aiohttp gives a request that it could not read
 _log = logging.getLogger(__name__)
 _access_log = logging.getLogger("htsgate.access")
 _MALFORMED = describe(InvalidInput("the request is not valid HTTP"))
@@ -150,8 +151,9 @@ class AccessLog(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         route = "-"
-        if isinstance(request, web.Request) and request.match_info.route.resource is not None:
-            route = request.match_info.route.resource.canonical
+        if isinstance(request, web.Request) and request.method != _NOT_PARSED:
+            resource = request.match_info.route.resource
+            route = "-" if resource is None else resource.canonical
         self.logger.info(
             "method=%s route=%s status=%d bytes=%d ms=%.1f object=%s",
             request.method,
