@@ -100,8 +100,11 @@ class HardenedHandler(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The answer to what no middleware saw, without a word of the request."""
-        answer = _MALFORMED
-        if not isinstance(exc, HttpProcessingError) and not isinstance(exc, ConnectionError):
+        if isinstance(exc, HttpProcessingError):
+            answer = _MALFORMED
+        elif isinstance(exc, ConnectionError):
+            raise ConnectionError("the client is gone, or was dropped")
+        else:
             answer = describe(exc if isinstance(exc, Exception) else RuntimeError())
             if exc is not None:
                 _log.error("outside the application: %s", trace(exc))

@@ -151,7 +151,7 @@ async def test_malformed_requests(request_: bytes, caplog: pytest.LogCaptureFixt
     [
         b"POST /reads/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"POST /reads/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n",
-        b"POST /reads/a HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx",
+        b"POST /reads/a HTTP/1.1\r\nHost: a\r\nContent-Encoding: br\r\nContent-Length: 1\r\n\r\nx",
     ],
 )
 async def test_malformed_bodies(request_: bytes, caplog: pytest.LogCaptureFixture) -> None:
@@ -186,6 +186,25 @@ async def test_unknown_expectations_are_not_repeated() -> None:
         assert headers["access-control-allow-origin"] == "https://igv.org"
 
 
+@pytest.mark.parametrize("origin", [b"https://\xff.example", b"\xe2\x82\xac", b"a\tb", b"\x7f"])
+async def test_strange_origins_are_not_copied(origin: bytes) -> None:
+    async with running() as server, server.peer() as peer:
+        await peer.send(b"GET /reads/a HTTP/1.1\r\nHost: a\r\nOrigin: " + origin + b"\r\n\r\n")
+        status, headers, _ = await peer.answer()
+        assert status in (200, 400)
+        assert "access-control-allow-origin" not in headers
+
+
+async def test_a_gone_client_is_not_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    async with running() as server:
+        async with server.peer() as peer:
+            await peer.send(b"POST /reads/a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n12")
+            await asyncio.sleep(0.05)
+            peer.writer.transport.abort()
+        await asyncio.sleep(0.1)
+    assert not caplog.records
+
+
 async def test_long_but_permitted_headers() -> None:
     async with running() as server, server.peer() as peer:
         token = b"x" * 16_000
@@ -208,7 +227,7 @@ async def test_headers_that_never_complete(first: bytes) -> None:
         begun = loop.time()
         await peer.send(first)
         assert await peer.rest() == b""
-        assert 0.25 < loop.time() - begun < 2
+        assert 0.25 < loop.time() - begun < 5
 
 
 async def test_dripping_headers() -> None:
@@ -217,7 +236,7 @@ async def test_dripping_headers() -> None:
         begun = loop.time()
         dripping = asyncio.create_task(drip(peer, b"GET /reads/a HTTP/1.1\r\nHost: a\r\nX: yyyyyy"))
         assert await peer.rest() == b""
-        assert 0.25 < loop.time() - begun < 2
+        assert 0.25 < loop.time() - begun < 5
         dripping.cancel()
         await asyncio.gather(dripping, return_exceptions=True)
 
@@ -232,18 +251,18 @@ async def test_dripping_headers_of_a_second_request() -> None:
         begun = loop.time()
         dripping = asyncio.create_task(drip(peer, b"GET /reads/a HTTP/1.1\r\nHost: a\r\nX: yy"))
         assert await peer.rest() == b""
-        assert 0.25 < loop.time() - begun < 2
+        assert 0.25 < loop.time() - begun < 5
         dripping.cancel()
         await asyncio.gather(dripping, return_exceptions=True)
 
 
 async def test_slow_but_whole_requests_are_served() -> None:
-    async with running(Limits(header_seconds=2)) as server, server.peer() as peer:
+    async with running(Limits(header_seconds=20)) as server, server.peer() as peer:
         for _ in range(3):
-            await drip(peer, b"GET /reads/a HTTP/1.1\r\n")
-            await peer.send(b"Host: a\r\n\r\n")
+            await drip(peer, b"GET /r")
+            await peer.send(b"eads/a HTTP/1.1\r\nHost: a\r\n\r\n")
             assert (await peer.answer())[0] == 200
-    async with running() as server, server.peer() as peer:
+    async with running(Limits(header_seconds=0.3)) as server, server.peer() as peer:
         for _ in range(3):
             await peer.send(b"GET /reads/a HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
             for _ in range(3):
@@ -268,7 +287,7 @@ async def test_idle_connections_are_closed() -> None:
         assert (await peer.answer())[0] == 200
         begun = loop.time()
         assert await peer.rest() == b""
-        assert 0.5 < loop.time() - begun < 3
+        assert 0.5 < loop.time() - begun < 5
 
 
 async def test_handlers_end_with_their_client() -> None:
