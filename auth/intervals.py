@@ -35,8 +35,7 @@ def unpack(data: bytes) -> tuple[Interval, ...]:
     for number in numbers:
         try:
             if number & 1:
-                reference += next(numbers)
-                end = 0
+                reference, end = next(numbers), 0
             start = end + (number >> 1)
             length = next(numbers)
         except StopIteration:
@@ -57,9 +56,9 @@ def _numbers(before: Interval | None, interval: Interval) -> tuple[int, ...]:
     known, taken = (before.reference, before.end) if before else (0, 0)
     moved = reference != known
     forward = start if moved else start - taken
-    if reference < known or forward < 0 or end <= start:
+    if reference < 0 or forward < 0 or end <= start:
         raise ValueError("the intervals are not merged")
-    return (forward << 1 | 1, reference - known, length) if moved else (forward << 1, length)
+    return (forward << 1 | 1, reference, length) if moved else (forward << 1, length)
 
 
 def _read(data: bytes) -> Iterator[int]:

@@ -41,8 +41,8 @@ def read_header(reader: BgzfReader) -> Header:
 class BamRecords:
     """Record boundaries and intervals of a BAM with `references` reference sequences.
 
-    The interval of a record is `[pos, pos + max(1, length of its CIGAR on the reference))`; of an unmapped
-    one, or one without CIGAR, a single base.
+    The interval of a record is `[pos, pos + max(1, length of its CIGAR on the reference))`; of an
+    unmapped one, or one without CIGAR, a single base.
     """
 
     __slots__ = ("_references",)

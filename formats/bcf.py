@@ -27,7 +27,8 @@ def read_header(reader: BgzfReader) -> Header:
 
 
 def contigs(text: str) -> tuple[str, ...]:
-    """The contig names of a VCF header at their dictionary numbers: `IDX` if given, else by appearance."""
+    """The contig names of a VCF header at their dictionary numbers: `IDX` if given, else by
+    appearance."""
     numbers: dict[int, str] = {}
     seen: set[str] = set()
     for line in _CONTIG.finditer(text):

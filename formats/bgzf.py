@@ -86,7 +86,8 @@ def inflate(block: bytes) -> bytes:
 
 
 def compress(data: bytes) -> bytes:
-    """`data` as a run of BGZF blocks (XLEN 6, BC only), without an EOF marker; empty for no data."""
+    """`data` as a run of BGZF blocks (XLEN 6, BC only), without an EOF marker; empty for no
+    data."""
     return b"".join(
         _deflate_block(data[at : at + MAX_PAYLOAD]) for at in range(0, len(data), MAX_PAYLOAD)
     )
@@ -149,8 +150,8 @@ class BgzfReader:
     def next_border(self, offset: int) -> int:
         """The first block border at or after `offset` (any byte of the file), or the file's size.
 
-        A candidate counts only if it inflates with the right checksum and a block, or the end of the
-        file, follows it.
+        A candidate counts only if it inflates with the right checksum and a block, or the end of
+        the file, follows it.
         """
         size = self.source.size
         while offset < size:

@@ -1,8 +1,10 @@
-"""BAI, CSI and TBI as one structure: bins of chunks per reference, and O(1) window tables over them.
+"""BAI, CSI and TBI as one structure: bins of chunks per reference, and O(1) window tables over
+them.
 
-A *window* is one `2**min_shift` stretch of a reference. Bin `b` of level `l` covers the windows `f(b)` to
-`g(b)` (SAMv1 § 5.3, CSIv1). Parsing walks the index once, remembers where each reference lies and checks
-every count against the bytes that remain; a reference's table is built when it is first asked for.
+A *window* is one `2**min_shift` stretch of a reference. Bin `b` of level `l` covers the windows
+`f(b)` to `g(b)` (SAMv1 § 5.3, CSIv1). Parsing walks the index once, remembers where each reference
+lies and checks every count against the bytes that remain; a reference's table is built when it is
+first asked for.
 """
 
 import struct
@@ -48,8 +50,8 @@ class _Layout:
 class BinningIndex:
     """A parsed BAI, CSI or TBI. Immutable but for the tables it builds on demand; thread-safe.
 
-    `names` are the reference names that a TBI, or a CSI of text, carries (None otherwise), in the order of
-    the reference ids. `references` is the number of references.
+    `names` are the reference names that a TBI, or a CSI of text, carries (None otherwise), in the
+    order of the reference ids. `references` is the number of references.
     """
 
     def __init__(
@@ -101,7 +103,8 @@ class BinningIndex:
         return min(starts, default=0)
 
     def placed_end(self) -> int:
-        """Virtual offset of the end of the last record with a place; 0 when the index knows of none."""
+        """Virtual offset of the end of the last record with a place; 0 when the index knows of
+        none."""
         end = 0
         for reference, extent in enumerate(self._extents):
             if extent.ref_end:
@@ -217,9 +220,7 @@ def _names(data: bytes, at: int, length: int, n_ref: int) -> tuple[str, ...]:
     return names
 
 
-def _walk(
-    layout: _Layout, body: bytes, n_ref: int, names: tuple[str, ...] | None
-) -> BinningIndex:
+def _walk(layout: _Layout, body: bytes, n_ref: int, names: tuple[str, ...] | None) -> BinningIndex:
     """Find each reference's extent. `body` begins at the first reference's n_bin."""
     if len(body) > MAX_INDEX_BYTES or n_ref > MAX_REFERENCES or 4 * n_ref > len(body):
         raise CorruptData("the index names more references than it can hold")

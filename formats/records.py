@@ -1,6 +1,8 @@
-"""Records in a BGZF stream, whatever their format: what a header tells, and a walk over the records.
+"""Records in a BGZF stream, whatever their format: what a header tells, and a walk over the
+records.
 
-BGZF readers see one stream of bytes: records may begin and end anywhere in a block and span several.
+BGZF readers see one stream of bytes: records may begin and end anywhere in a block and span
+several.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +19,8 @@ MAX_HEADER = 1 << 28
 
 
 Span = tuple[int, int, int, int, int]
-"""One record: its place `[begin, end)` in a buffer, its reference id, and its interval `[start, stop)`."""
+"""One record: its place `[begin, end)` in a buffer, its reference id, and its interval `[start,
+stop)`."""
 
 
 class Record(NamedTuple):
@@ -33,8 +36,9 @@ class Record(NamedTuple):
 class Header(NamedTuple):
     """What stands before the records of a BAM, VCF or BCF.
 
-    `payload`: its inflated bytes. `first_record`: virtual offset of the byte after it. `text`: the SAM or VCF
-    header. `names`: the references it declares, in order of their ids (VCF: in order of appearance).
+    `payload`: its inflated bytes. `first_record`: virtual offset of the byte after it. `text`: the
+    SAM or VCF header. `names`: the references it declares, in order of their ids (VCF: in order of
+    appearance).
     """
 
     payload: bytes
@@ -54,7 +58,8 @@ class RecordFormat(Protocol):
         ...
 
     def last(self, rest: bytes) -> Iterable[Span]:
-        """The record that the end of the file completes, if the format has such (text without newline)."""
+        """The record that the end of the file completes, if the format has such (text without
+        newline)."""
         ...
 
 
@@ -89,7 +94,8 @@ def walk(reader: BgzfReader, layout: RecordFormat, offset: int) -> Iterator[Reco
 
 
 class HeaderReader:
-    """Reads the inflated stream from its start, byte counts or lines at a time, up to `limit` bytes.
+    """Reads the inflated stream from its start, byte counts or lines at a time, up to `limit`
+    bytes.
 
     `payload` is what was taken so far. Every take raises `CorruptData` when the file ends first.
     """
@@ -115,7 +121,8 @@ class HeaderReader:
         return bytes(self.payload[begin:])
 
     def take_line(self, prefix: bytes) -> bytes | None:
-        """The next line with its newline if it begins with the one byte `prefix`; None if it does not."""
+        """The next line with its newline if it begins with the one byte `prefix`; None if it does
+        not."""
         if not self._more() or self._data[self._at : self._at + 1] != prefix:
             return None
         begin = len(self.payload)
@@ -129,7 +136,8 @@ class HeaderReader:
         return bytes(self.payload[begin:])
 
     def tell(self) -> int:
-        """Virtual offset of the next byte, normalised to a block that holds it, or the end of the file."""
+        """Virtual offset of the next byte, normalised to a block that holds it, or the end of the
+        file."""
         return (self._offset << 16) + self._at if self._more() else self._size << 16
 
     def _more(self) -> bool:

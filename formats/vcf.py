@@ -29,9 +29,10 @@ def read_header(reader: BgzfReader) -> Header:
 class VcfRecords:
     """Record boundaries and intervals of a VCF; `references` numbers the contig names.
 
-    The interval of a record begins at POS - 1 (0 for a telomere's POS 0) and ends at the largest of: the
-    length of REF; INFO/END if beyond the start; INFO/SVLEN of `<DEL>`, `<DUP>`, `<CNV>` and `<INV>` alleles; FORMAT/LEN where
-    an allele is `<*>` or `<NON_REF>`. A contig without a number counts as -1.
+    The interval of a record begins at POS - 1 (0 for a telomere's POS 0) and ends at the largest
+    of: the length of REF; INFO/END if beyond the start; INFO/SVLEN of `<DEL>`, `<DUP>`, `<CNV>` and
+    `<INV>` alleles; FORMAT/LEN where an allele is `<*>` or `<NON_REF>`. A contig without a number
+    counts as -1.
     """
 
     __slots__ = ("_references",)

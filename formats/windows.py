@@ -6,7 +6,8 @@ For a coordinate-sorted file, with `f(b)` and `g(b)` the first and last window o
     hi[w]   at or after the end of the last record that begins in window w or an earlier one
     tl[w]   at or before the first record that begins in window w or a later one
 
-`lo` comes from the linear index (BAI, TBI) or from loffset (CSI); `hi` and `tl` from the chunks alone.
+`lo` comes from the linear index (BAI, TBI) or from loffset (CSI); `hi` and `tl` from the chunks
+alone.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ Offsets = npt.NDArray[np.uint64]
 Integers = npt.NDArray[np.int64]
 
 MAX_WINDOWS = 1 << 24
-"""Largest number of windows tabled for one reference: bounds what a hostile CSI can make us allocate."""
+"""Largest number of windows tabled for one reference: bounds what a hostile CSI can make us
+allocate."""
 
 
 class Bins(NamedTuple):
@@ -39,8 +41,9 @@ class Bins(NamedTuple):
 class Bounds(NamedTuple):
     """Virtual offsets that bound the records of an interval; see the module's docstring.
 
-    `start` is `lo` of the first window, made safe for unmapped reads; `positioned` is `tl` of the first window;
-    `tail` is where the search for the end of the slice may begin; `end` is `hi` of the last window.
+    `start` is `lo` of the first window, made safe for unmapped reads; `positioned` is `tl` of the
+    first window; `tail` is where the search for the end of the slice may begin; `end` is `hi` of
+    the last window.
     """
 
     start: int
@@ -76,8 +79,8 @@ class WindowTable:
     def query(self, start: int, end: int, *, unmapped: bool = False) -> Bounds:
         """Bounds of the records that overlap `[start, end)`; `start < end`.
 
-        `unmapped`: the data may hold placed unmapped reads, which some writers leave out of the linear
-        index; then `tl` bounds `start` too unless the index says that there are none.
+        `unmapped`: the data may hold placed unmapped reads, which some writers leave out of the
+        linear index; then `tl` bounds `start` too unless the index says that there are none.
         """
         top = self.windows - 1
         w = min(start >> self.min_shift, top)
@@ -95,8 +98,10 @@ class WindowTable:
         return Bounds(lo, positioned, tail, self.hi[e])
 
     def path_chunks(self, start: int, low: int, high: int) -> list[tuple[int, int]]:
-        """Disjoint, sorted chunks within `[low, high)` that can hold a record which begins before the
-        window of `start` and reaches into it: those of the bins on the path from its leaf to the root."""
+        """Disjoint, sorted chunks within `[low, high)` that can hold a record which begins before
+        the window of `start` and reaches into it: those of the bins on the path from its leaf to
+        the
+        root."""
         window = start >> self.min_shift
         path = []
         for level in range(self.depth + 1):
@@ -106,11 +111,13 @@ class WindowTable:
         for row in np.flatnonzero(np.isin(self.bins.ids, path)):
             begin, end = self.bins.rows[row], self.bins.rows[row + 1]
             chunks += zip(
-                self.bins.begins[begin:end].tolist(), self.bins.ends[begin:end].tolist(), strict=True
+                self.bins.begins[begin:end].tolist(),
+                self.bins.ends[begin:end].tolist(),
+                strict=True,
             )
         merged: list[tuple[int, int]] = []
         for begin, end in sorted(chunks):
-            begin, end = max(begin, low), min(end, high)  # noqa: PLW2901
+            begin, end = max(begin, low), min(end, high)
             if begin >= end:
                 continue
             if merged and begin <= merged[-1][1]:
@@ -121,7 +128,8 @@ class WindowTable:
 
 
 def build_table(bins: Bins, min_shift: int, depth: int, unmapped: int | None) -> WindowTable:
-    """The table of a reference with at least one bin. `unmapped`: its placed unmapped reads, None if unknown.
+    """The table of a reference with at least one bin. `unmapped`: its placed unmapped reads, None
+    if unknown.
 
     Raises `CorruptData` when chunks run backwards or the reference has too many windows.
     """
@@ -175,8 +183,8 @@ def _coverage(ids: Integers, depth: int) -> tuple[Integers, Integers, Integers]:
 def _is_linear(loffset: Offsets, begin: Offsets) -> bool:
     """Whether loffset has the meaning of CSIv1: the linear index's value at the bin's first window.
 
-    Some writers store the bin's own first record instead, which would lose longer records that begin
-    earlier. There no loffset lies before its bin's first chunk.
+    Some writers store the bin's own first record instead, which would lose longer records that
+    begin earlier. There no loffset lies before its bin's first chunk.
     """
     return bool(np.any((loffset < begin) & (loffset > 0)))
 
@@ -184,7 +192,8 @@ def _is_linear(loffset: Offsets, begin: Offsets) -> bool:
 def _path_minimum(
     low: Integers, high: Integers, level: Integers, begin: Offsets, windows: int, depth: int
 ) -> Offsets:
-    """`lo` from chunks alone: the smallest chunk begin of the bins that cover a window or follow it."""
+    """`lo` from chunks alone: the smallest chunk begin of the bins that cover a window or follow
+    it."""
     unknown = np.iinfo(np.uint64).max
     lo = np.full(windows, unknown, dtype=np.uint64)
     for number in range(depth + 1):

@@ -11,7 +11,9 @@ def main() -> int:
     for package in ("formats", "storage_backends", "auth"):
         found = import_module(package).__file__
         if found is None or Path(found).resolve().parents[1] != home:
-            print(f"htsgate: another package called {package} is in the way: {found}", file=sys.stderr)
+            print(
+                f"htsgate: another package called {package} is in the way: {found}", file=sys.stderr
+            )
             return 1
     return int(import_module("server.cli").run(sys.argv[1:]))
 

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -63,8 +64,11 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
     _add_service_info(app, settings)
     routes.add_to(app)
     app.router.add_get("/health/live", _live)
-    app.router.add_get("/health/ready", _live)
-    app.router.add_route("OPTIONS", "/{path:.*}", cors.preflight("GET", "HEAD", "POST"))
+    app.router.add_get("/health/ready", partial(_ready, catalog))
+    resources = [each for each in app.router.resources() if isinstance(each, web.Resource)]
+    for resource in resources:
+        known = sorted({route.method for route in resource})
+        resource.add_route("OPTIONS", cors.preflight(*known))
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         yield
@@ -78,7 +82,9 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
 
 def open_catalog(settings: Settings) -> Catalog:
     """The catalog of the configured locations."""
-    return Catalog([_serve(location, settings.cache.descriptors) for location in settings.locations])
+    return Catalog(
+        [_serve(location, settings.cache.descriptors) for location in settings.locations]
+    )
 
 
 def open_library(settings: Settings, catalog: Catalog) -> Library:
@@ -130,3 +136,11 @@ def _add_service_info(app: web.Application, settings: Settings) -> None:
 
 async def _live(_: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
+
+
+async def _ready(catalog: Catalog, _: web.Request) -> web.Response:
+    """Whether every location can be read now; names none of them."""
+    ready = all(location.backend.available() for location in catalog.locations)
+    return web.json_response(
+        {"status": "ok" if ready else "unavailable"}, status=200 if ready else 503
+    )

@@ -12,8 +12,8 @@ V = TypeVar("V")
 class ByteCache(Generic[K, V]):
     """Least recently used values up to `capacity` bytes in all, as told by `weigh`.
 
-    A value heavier than the whole capacity is handed out but not kept; a load that fails is not kept, and its
-    error goes to everyone who waited for it.
+    A value heavier than the whole capacity is handed out but not kept; a load that fails is not
+    kept, and its error goes to everyone who waited for it.
     """
 
     def __init__(self, capacity: int, weigh: Callable[[V], int]) -> None:

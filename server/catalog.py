@@ -1,7 +1,8 @@
-"""From an object id to the data object and index that it names, by look-up in the configured locations.
+"""From an object id to the data object and index that it names, by look-up in the configured
+locations.
 
-The id is the path below its location without the format's extension; a named location prefixes its name. Index files
-have no id.
+The id is the path below its location without the format's extension; a named location prefixes its
+name. Index files have no id.
 """
 
 from collections import OrderedDict
@@ -32,7 +33,8 @@ _MAX_ID = 1024
 
 @dataclass(frozen=True, slots=True)
 class ServedLocation:
-    """A location as the catalog sees it. `only`: the key of the one file it serves, or None for all."""
+    """A location as the catalog sees it. `only`: the key of the one file it serves, or None for
+    all."""
 
     name: str
     dataset: str
@@ -60,19 +62,20 @@ class DataObject:
 
 
 class Catalog:
-    """Finds data objects. Remembers where it found them; every answer is checked against the store."""
+    """Finds data objects. Remembers where it found them; every answer is checked against the
+    store."""
 
     def __init__(self, locations: Sequence[ServedLocation], remembered: int = 65_536) -> None:
         self.locations = tuple(locations)
         self._found: OrderedDict[tuple[str, Format], _Place] = OrderedDict()
         self._remembered = remembered
 
-    async def resolve(
-        self, endpoint: Endpoint, object_id: str, asked: Format | None
-    ) -> DataObject:
-        """The data object that `object_id` names on an endpoint, in the format asked for or the default one.
+    async def resolve(self, endpoint: Endpoint, object_id: str, asked: Format | None) -> DataObject:
+        """The data object that `object_id` names on an endpoint, in the format asked for or the
+        default one.
 
-        Raises `NotFound`, or `UnsupportedFormat` when the id exists in the endpoint's other format only.
+        Raises `NotFound`, or `UnsupportedFormat` when the id exists in the endpoint's other format
+        only.
         """
         wanted = asked or endpoint.formats[0]
         found = await self._find(endpoint, object_id, wanted)
@@ -80,7 +83,9 @@ class Catalog:
             return found
         for other in endpoint.formats:
             if other is not wanted and await self._find(endpoint, object_id, other) is not None:
-                raise UnsupportedFormat(f"this object is available as {other} only; ask for format={other}")
+                raise UnsupportedFormat(
+                    f"this object is available as {other} only; ask for format={other}"
+                )
         raise NotFound("no such object")
 
     async def _find(self, endpoint: Endpoint, object_id: str, wanted: Format) -> DataObject | None:

@@ -1,7 +1,7 @@
 """Settings: flags over `HTSGATE_…` environment variables over a TOML file over defaults.
 
-Read once, at the entry; the parts of the server take values, not `Settings`. Unknown names are refused, with the
-nearest known one in the message.
+Read once, at the entry; the parts of the server take values, not `Settings`. Unknown names are
+refused, with the nearest known one in the message.
 """
 
 import os
@@ -34,16 +34,21 @@ class ServerSection(_Section):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0: any free one")
     public_url: str | None = Field(
-        None, pattern=r"^https?://[^\s?#]+$", description="what ticket URLs begin with; default: from the request"
+        None,
+        pattern=r"^https?://[^\s?#]+$",
+        description="what ticket URLs begin with; default: from the request",
     )
     workers: int = Field(1, ge=1, le=256, description="server processes that share the port")
     secret: SecretStr | None = Field(
-        None, description="signs ticket URLs, at least 32 characters; replicas share it. Default: a new one per start"
+        None,
+        description="signs ticket URLs: 32 characters or more, the same for all replicas",
     )
     secret_file: Path | None = Field(None, description="file that holds the secret")
     tls_certificate: Path | None = Field(None, description="PEM certificate chain: serve https")
     tls_key: Path | None = Field(None, description="PEM private key of the certificate")
-    ticket_lifetime: int = Field(600, ge=10, le=3600, description="seconds that a ticket's URLs work")
+    ticket_lifetime: int = Field(
+        600, ge=10, le=3600, description="seconds that a ticket's URLs work"
+    )
     max_block_bytes: int = Field(
         1_000_000_000, ge=1 << 20, description="bytes per ticket URL; larger slices get several"
     )
@@ -56,7 +61,9 @@ class CacheSection(_Section):
     """`[cache]`: bytes and descriptors kept in memory by each server process."""
 
     index_bytes: int = Field(512 << 20, ge=0, description="parsed indexes and headers")
-    plan_bytes: int = Field(128 << 20, ge=0, description="planned slices with their re-encoded edges")
+    plan_bytes: int = Field(
+        128 << 20, ge=0, description="planned slices with their re-encoded edges"
+    )
     descriptors: int = Field(256, ge=1, description="open files")
 
 
@@ -84,7 +91,9 @@ class Location(_Section):
     """`[[locations]]`: a directory or file whose objects are served."""
 
     url: str = Field(description="a directory or a file")
-    name: str = Field("", pattern=r"^[^/\x00-\x1f]*$", description="prefix of the ids; may be empty")
+    name: str = Field(
+        "", pattern=r"^[^/\x00-\x1f]*$", description="prefix of the ids; may be empty"
+    )
     dataset: str | None = Field(None, description="what policy grants; default: the name")
     access: Literal["open"] = Field("open", description="who may read: open")
     delivery: Literal["proxy"] = Field("proxy", description="how bytes travel: proxy")
@@ -93,7 +102,9 @@ class Location(_Section):
     def _supported(self) -> Self:
         scheme, separator, _ = self.url.partition("://")
         if separator and scheme != "file":
-            raise ValueError(f"a location with {scheme}:// is not supported; use a directory or a file")
+            raise ValueError(
+                f"a location with {scheme}:// is not supported; use a directory or a file"
+            )
         return self
 
     @property

@@ -9,12 +9,13 @@ import secrets
 import signal
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 
 from aiohttp import web
 
-from server.app import create_app
+from server.app import create_app, open_catalog
 from server.config import ConfigurationError, Settings, read_secret
 from server.limits import Limits, make_runner
 
@@ -23,13 +24,14 @@ _log = logging.getLogger(__name__)
 
 
 def serve(settings: Settings, announce: Callable[[str], None]) -> int:
-    """Serve until SIGTERM or SIGINT; `announce` is called with the URL once connections are accepted.
+    """Serve until SIGTERM or SIGINT; `announce` is called with the URL once connections are
+    accepted.
 
     Raises `ConfigurationError`, and `OSError` when the port cannot be had. Returns the exit status.
     """
     secret = read_secret(settings.server) or secrets.token_bytes(32)
     tls_context(settings)
-    create_app(settings)
+    open_catalog(settings)
     sockets = _listen(settings)
     url = _url(settings, sockets[0])
     if len(sockets) == 1:
@@ -49,9 +51,7 @@ async def _run(
     runner = make_runner(create_app(settings, secret=secret), limits=Limits())
     await runner.setup()
     try:
-        site = web.SockSite(
-            runner, listener, ssl_context=tls_context(settings), backlog=_BACKLOG
-        )
+        site = web.SockSite(runner, listener, ssl_context=tls_context(settings), backlog=_BACKLOG)
         await site.start()
         ready()
         await stop.wait()
@@ -74,20 +74,20 @@ def _supervise(
                 os.kill(process.pid, signal.SIGTERM)
 
     processes = []
-    signals: list[Connection] = []
+    pipes: list[Connection] = []
     for listener in sockets:
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(settings, secret, listener, sender))
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(settings, secret, listener, theirs))
         process.start()
-        sender.close()
+        theirs.close()
         listener.close()
         processes.append(process)
-        signals.append(receiver)
+        pipes.append(ours)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     try:
-        for receiver in signals:
-            receiver.recv()
+        for pipe in pipes:
+            pipe.recv()
         ready()
     except EOFError:
         stop()
@@ -102,11 +102,16 @@ def _supervise(
     return int(failed)
 
 
-def _work(
-    settings: Settings, secret: bytes, listener: socket.socket, sender: Connection
-) -> None:
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_run(settings, secret, listener, lambda: sender.send(True)))
+def _work(settings: Settings, secret: bytes, listener: socket.socket, pipe: Connection) -> None:
+    """A server process: tells its parent when it is ready, and ends when the parent is gone."""
+
+    def outlive_nobody() -> None:
+        with contextlib.suppress(EOFError, OSError):
+            pipe.recv()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=outlive_nobody, daemon=True).start()
+    asyncio.run(_run(settings, secret, listener, lambda: pipe.send(True)))
 
 
 def _listen(settings: Settings) -> list[socket.socket]:

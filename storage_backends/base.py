@@ -5,7 +5,8 @@
     ├── ObjectChanged        the object is no longer the one that was pinned
     └── StorageUnavailable   the store cannot answer now; trying again may help
 
-A backend knows no HTTP server and no genomics. Keys are opaque texts whose parts are separated by `/`.
+A backend knows no HTTP server and no genomics. Keys are opaque texts whose parts are separated by
+`/`.
 """
 
 from collections.abc import AsyncIterator

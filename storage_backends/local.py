@@ -20,14 +20,14 @@ _UNNAMEABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO)
 class LocalBackend:
     """A `StorageBackend` and `DescriptorLender` over the directory `root`.
 
-    Keys are paths below `root` with `/` between their parts. At most `descriptors` files are kept open
-    while nobody reads them; a file that is replaced gets a new descriptor, and those who read the old one go on with
-    the old bytes.
+    Keys are paths below `root` with `/` between their parts. At most `descriptors` files are kept
+    open while nobody reads them; a file that is replaced gets a new descriptor, and those who read
+    the old one go on with the old bytes.
     """
 
     def __init__(self, root: Path, descriptors: int = 256) -> None:
         self._root = os.path.realpath(root)
-        self._prefix = os.path.join(self._root, "")
+        self._prefix = self._root.rstrip("/") + "/"
         self._limit = descriptors
         self._inside: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._files: OrderedDict[str, _OpenFile] = OrderedDict()
@@ -71,16 +71,21 @@ class LocalBackend:
             self._release(file)
 
     def keys(self) -> Iterator[str]:
-        """Every key of a regular file in the location, sorted by directory; for start-up and checks."""
+        """Every key of a regular file in the location, sorted by directory; for start-up and
+        checks."""
         for directory, folders, names in os.walk(self._root):
             folders.sort()
             for name in sorted(names):
-                key = os.path.relpath(os.path.join(directory, name), self._root)
+                key = os.path.relpath(f"{directory}/{name}", self._root)
                 try:
                     self._stat(key)
                 except (ObjectNotFound, StorageUnavailable):
                     continue
                 yield key
+
+    def available(self) -> bool:
+        """Whether the location can be read now."""
+        return os.access(self._root, os.R_OK | os.X_OK)
 
     def path(self, key: str) -> Path:
         """Where a key lies on disk; for the command line only, never for an answer."""
@@ -103,7 +108,7 @@ class LocalBackend:
     def _stat(self, key: str) -> os.stat_result:
         path = self._locate(key)
         try:
-            status = os.stat(path)
+            status = os.stat(path)  # noqa: PTH116 - each warm request pays for it
             identity = (status.st_dev, status.st_ino)
             if self._inside.get(key) != identity:
                 if not os.path.realpath(path).startswith(self._prefix):
@@ -164,7 +169,8 @@ class LocalBackend:
 
 
 class _OpenFile:
-    """A descriptor with a count of its readers; closed when it is retired and the last one leaves."""
+    """A descriptor with a count of its readers; closed when it is retired and the last one
+    leaves."""
 
     __slots__ = ("descriptor", "inode", "readers", "retired")
 

@@ -1,8 +1,9 @@
 """Sends a byte range of a plan: re-encoded edges from memory, the interior by `sendfile`.
 
-Small answers leave in one piece, read without blocking when the page cache has them. Large interiors never pass
-through Python; under TLS, where `sendfile` cannot work, they go in pieces of a megabyte. Whatever fails after the first byte closes the
-connection short of `Content-Length`: a broken answer must never look complete.
+Small answers leave in one piece, read without blocking when the page cache has them. Large
+interiors never pass through Python; under TLS, where `sendfile` cannot work, they go in pieces of a
+megabyte. Whatever fails after the first byte closes the connection short of `Content-Length`: a
+broken answer must never look complete.
 """
 
 import asyncio
@@ -33,8 +34,8 @@ async def send(
 ) -> web.StreamResponse:
     """Answer with the bytes `[start, end)` of a plan; `descriptor` is the open source object.
 
-    Raises `StorageUnavailable` or `ObjectChanged` when the source ends early or changes; then, unless nothing was sent
-    yet, the error middleware drops the connection.
+    Raises `StorageUnavailable` or `ObjectChanged` when the source ends early or changes; then,
+    unless nothing was sent yet, the error middleware drops the connection.
     """
     start, end = byte_range
     segments = list(clip(plan.segments, start, end))

@@ -26,7 +26,8 @@ _AUTHORITY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class HtsgetRoutes:
-    """Handlers over the parts that do the work. `public_url`: what ticket URLs begin with, if fixed."""
+    """Handlers over the parts that do the work. `public_url`: what ticket URLs begin with, if
+    fixed."""
 
     catalog: Catalog
     library: Library
@@ -55,7 +56,10 @@ class HtsgetRoutes:
         parameters = request.query.items()
         if request.method == "POST":
             query = parse_post(
-                await read_body(request, seconds=30), parameters, endpoint, max_regions=self.max_regions
+                await read_body(request, seconds=30),
+                parameters,
+                endpoint,
+                max_regions=self.max_regions,
             )
         else:
             query = parse_get(parameters, endpoint)
@@ -64,7 +68,9 @@ class HtsgetRoutes:
             item = await self.catalog.resolve(endpoint, object_id, query.format)
             body = await self._answer(query, item, self._origin(request))
         content_type = negotiate(request.headers.get("Accept"))
-        return web.Response(body=body, headers={"Content-Type": content_type})
+        # A ticket's URLs expire, so it is nothing to keep.
+        headers = {"Content-Type": content_type, "Cache-Control": "no-store"}
+        return web.Response(body=body, headers=headers)
 
     async def _answer(self, query: Query, item: DataObject, origin: str) -> bytes:
         await self.library.header(item)

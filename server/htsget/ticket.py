@@ -93,7 +93,8 @@ def _capability(
 def _grouped(
     slicer: Slicer, intervals: Sequence[Interval], size: int, limit: int
 ) -> Iterator[Selection]:
-    """Consecutive intervals put together up to `limit` bytes; a larger one is cut by file offset."""
+    """Consecutive intervals put together up to `limit` bytes; a larger one is cut by file
+    offset."""
     group: list[Interval] = []
     held, before = 0, None
     for interval in intervals:

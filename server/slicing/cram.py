@@ -86,7 +86,7 @@ class Trimmer:
     pool: WorkerPool
     references: ReferenceStore
     cache: EdgeCache | None = None
-    key: str = ""
+    key: Hashable = None
 
 
 def plan_cram(

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class CramServices:
                 self._references = ReferenceStore(filter(_usable, self._find_fasta()))
             return self._references
 
-    def trimmer(self, key: str) -> Trimmer:
+    def trimmer(self, key: Hashable) -> Trimmer:
         """What trimming the containers of one object needs; `key` names its bytes."""
         return Trimmer(self.pool, self.references, self._cache, key)
 
@@ -102,11 +102,11 @@ class CramSlicer:
     header: CramHeader
     index: CraiIndex | None
     services: CramServices
-    key: str
+    key: Hashable
 
     @classmethod
     def open(
-        cls, header: CramHeader, index: bytes | None, services: CramServices, key: str
+        cls, header: CramHeader, index: bytes | None, services: CramServices, key: Hashable
     ) -> "CramSlicer":
         """From the header and the bytes of the index; `CorruptData` when that is malformed."""
         return cls(header, None if index is None else parse_crai(index), services, key)

@@ -1,11 +1,13 @@
-"""Headers, indexes and plans of data objects: loaded in threads, once, and kept while their bytes are the same.
+"""Headers, indexes and plans of data objects: loaded in threads, once, and kept while their bytes
+are the same.
 
-Everything is keyed by fingerprint, so a changed object or index is never mixed with what was read of the old one.
+Everything is keyed by fingerprint, so a changed object or index is never mixed with what was read
+of the old one.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -55,13 +57,13 @@ class Library:
         self, cram: CramServices, *, index_bytes: int, plan_bytes: int, threads: int = 16
     ) -> None:
         self._cram = cram
-        self._headers: ByteCache[tuple[str, ...], Header] = ByteCache(
+        self._headers: ByteCache[tuple[Hashable, ...], Header] = ByteCache(
             index_bytes // 4, lambda header: header.nbytes
         )
-        self._slicers: ByteCache[tuple[str, ...], Slicer] = ByteCache(
+        self._slicers: ByteCache[tuple[Hashable, ...], Slicer] = ByteCache(
             index_bytes, lambda slicer: slicer.nbytes
         )
-        self._plans: ByteCache[tuple[object, ...], Plan] = ByteCache(
+        self._plans: ByteCache[tuple[Hashable, ...], Plan] = ByteCache(
             plan_bytes, lambda plan: plan.nbytes
         )
         self._threads = ThreadPoolExecutor(threads, "slicing")
@@ -74,10 +76,11 @@ class Library:
         )
 
     async def slicer(self, item: DataObject, *, indexed: bool) -> Slicer:
-        """An object's slicer; `indexed`: with its index, which regions need and whole objects do not.
+        """An object's slicer; `indexed`: with its index, which regions need and whole objects do
+        not.
 
-        Raises `UnindexableRange` without an index, and `CorruptData` when the index is older than the data, malformed or
-        of another file.
+        Raises `UnindexableRange` without an index, and `CorruptData` when the index is older than
+        the data, malformed or of another file.
         """
         key = (*_identity(item), item.index_stat.fingerprint if indexed and item.index_stat else "")
         slicer = self._slicers.peek(key)
@@ -87,9 +90,16 @@ class Library:
 
     async def plan_header(self, item: DataObject, *, closed: bool) -> Plan:
         """The header block; `closed`: with the EOF marker, as a file of its own."""
-        header = await self.header(item)
-        data = header.blocks + (header.eof if closed else b"")
-        return Plan((data,), len(data), _etag(item, [data]))
+        key = (*_identity(item), "header", closed)
+        plan = self._plans.peek(key)
+        if plan is None:
+            header = await self.header(item)
+
+            async def make() -> Plan:
+                return _plan(item, [header.blocks + (header.eof if closed else b"")])
+
+            plan = await self._plans.get(key, make)
+        return plan
 
     async def plan_body(self, item: DataObject, selection: Selection, *, closing: bool) -> Plan:
         """A body block; `closing`: the last of its ticket, which carries the EOF marker."""
@@ -103,7 +113,7 @@ class Library:
                 segments = slicer.plan(source, selection)
                 if eof:
                     segments.append(eof)
-                return Plan(tuple(segments), sum(map(len, segments)), _etag(item, segments))
+                return _plan(item, segments)
 
             plan = await self._plans.get(key, lambda: self._in_thread(item, make))
         return plan
@@ -125,7 +135,7 @@ class Library:
         def build(source: DescriptorSource) -> Slicer:
             slicer: CramSlicer | StreamSlicer
             if isinstance(header, CramFileHeader):
-                slicer = CramSlicer.open(header.cram, data, self._cram, " ".join(_identity(item)))
+                slicer = CramSlicer.open(header.cram, data, self._cram, _identity(item))
             else:
                 slicer = StreamSlicer.open(header, data)
             slicer.check(source)
@@ -150,16 +160,16 @@ class Library:
         return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
 
-def _identity(item: DataObject) -> tuple[str, ...]:
-    return (item.location.name, str(id(item.backend)), item.key, item.stat.fingerprint)
+def _identity(item: DataObject) -> tuple[Hashable, ...]:
+    return (item.backend, item.key, item.stat.fingerprint)
 
 
-def _etag(item: DataObject, segments: list[Segment]) -> str:
-    """A strong validator: equal only for equal bytes, whichever replica re-encoded the edges."""
+def _plan(item: DataObject, segments: list[Segment]) -> Plan:
+    """With a strong validator: equal for equal bytes only, whichever replica made the edges."""
     digest = hashlib.sha256(f"{item.stat.fingerprint} {item.format} {bgzf.CODEC}".encode())
     for segment in segments:
         if isinstance(segment, bytes):
             digest.update(b"b%d:" % len(segment) + hashlib.sha256(segment).digest())
         else:
             digest.update(b"s%d-%d" % (segment.start, segment.end))
-    return digest.hexdigest()[:32]
+    return Plan(tuple(segments), sum(map(len, segments)), digest.hexdigest()[:32])

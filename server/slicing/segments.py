@@ -1,4 +1,5 @@
-"""The answer of a plan: a stream of segments, each either bytes in memory or a range of the source."""
+"""The answer of a plan: a stream of segments, each either bytes in memory or a range of the
+source."""
 
 from dataclasses import dataclass
 

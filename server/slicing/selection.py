@@ -9,12 +9,12 @@ from formats.regions import Interval
 class Selection:
     """Which records a body block holds.
 
-    `intervals`: merged intervals in file order (`formats.regions.merge`), or None for every record of
-    the object. `unplaced`: also the reads without a position, which follow all others. `sent_until`: on
-    the reference of the first interval, the end of the interval that an earlier block of the same
-    ticket sent; a record that starts before it is already out (0: nothing was sent). `cut`: keep only what
-    lies in these source offsets (nominal; the plan rounds both ends up to the next block border in the
-    same way, so adjacent cuts tile the slice).
+    `intervals`: merged intervals in file order (`formats.regions.merge`), or None for every record
+    of the object. `unplaced`: also the reads without a position, which follow all others.
+    `sent_until`: on the reference of the first interval, the end of the interval that an earlier
+    block of the same ticket sent; a record that starts before it is already out (0: nothing was
+    sent). `cut`: keep only what lies in these source offsets (nominal; the plan rounds both ends up
+    to the next block border in the same way, so adjacent cuts tile the slice).
     """
 
     intervals: tuple[Interval, ...] | None = None

@@ -1,6 +1,7 @@
 """What the server knows of one data object: how its references are named, and how it is sliced.
 
-A slicer is made once for an object's fingerprint (and its index's) and serves every request; it holds no open file.
+A slicer is made once for an object's fingerprint (and its index's) and serves every request; it
+holds no open file.
 """
 
 from collections.abc import Mapping
@@ -39,7 +40,8 @@ class Slicer(Protocol):
         ...
 
     def extent(self, interval: Interval) -> tuple[int, int]:
-        """Offsets `[start, end)` in the file that bound what the interval needs, as far as the index tells."""
+        """Offsets `[start, end)` in the file that bound what the interval needs, as far as the
+        index tells."""
         ...
 
     def unplaced_start(self) -> int:
@@ -53,7 +55,8 @@ class Slicer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StreamHeader:
-    """The header of a BAM, VCF or BCF, re-encoded alone. `data_end` is where its records end in the file."""
+    """The header of a BAM, VCF or BCF, re-encoded alone. `data_end` is where its records end in the
+    file."""
 
     format: Format
     blocks: bytes
@@ -117,7 +120,8 @@ class StreamSlicer:
         return index + 150 * len(self._references)
 
     def check(self, source: ByteSource) -> None:
-        """Compare the index with the data where that is cheap: its first and its last placed record.
+        """Compare the index with the data where that is cheap: its first and its last placed
+        record.
 
         Raises `CorruptData` when they cannot belong together.
         """

@@ -1,9 +1,10 @@
 """Exact slices of a coordinate-sorted BGZF stream: BAM, VCF and BCF.
 
-Of each interval only two places are decoded. The *head*: from where the index says overlapping records may begin to
-the first record that begins inside the interval (V); of what precedes V the records that reach into the
-interval are kept. The *tail*: to the first record that begins beyond it (X). From V to X every record overlaps,
-so those bytes are the file's own, whole blocks of them verbatim. Cost does not grow with the interval.
+Of each interval only two places are decoded. The *head*: from where the index says overlapping
+records may begin to the first record that begins inside the interval (V); of what precedes V the
+records that reach into the interval are kept. The *tail*: to the first record that begins beyond it
+(X). From V to X every record overlaps, so those bytes are the file's own, whole blocks of them
+verbatim. Cost does not grow with the interval.
 """
 
 from collections.abc import Iterator
@@ -19,16 +20,16 @@ from server.slicing.segments import Segment, Stored
 from server.slicing.selection import Selection
 
 LONG_HEAD = 1 << 18
-"""Bytes of file between the first overlapping record and the interval's own window above which the head
-is searched by bins: one long intron can pull the former arbitrarily far back."""
+"""Bytes of file between the first overlapping record and the interval's own window above which the
+head is searched by bins: one long intron can pull the former arbitrarily far back."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordStream:
     """A file as the planner sees it.
 
-    `first_record` and `data_end` (offset in the file, without EOF marker) bound its records. `unmapped`: it may hold
-    placed reads that are unmapped (alignments).
+    `first_record` and `data_end` (offset in the file, without EOF marker) bound its records.
+    `unmapped`: it may hold placed reads that are unmapped (alignments).
     """
 
     layout: RecordFormat
@@ -39,10 +40,11 @@ class RecordStream:
 
 
 def plan_stream(reader: BgzfReader, stream: RecordStream, selection: Selection) -> list[Segment]:
-    """The segments that hold exactly the selected records, in file order, without header and EOF marker.
+    """The segments that hold exactly the selected records, in file order, without header and EOF
+    marker.
 
-    Raises `UnindexableRange` when intervals are asked of a stream without index, and `CorruptData` when data or index
-    break their format or do not belong together.
+    Raises `UnindexableRange` when intervals are asked of a stream without index, and `CorruptData`
+    when data or index break their format or do not belong together.
     """
     return _Plan(reader, stream, selection).segments()
 
@@ -112,7 +114,7 @@ class _Plan:
                     if record.stop > interval.start and record.start >= sent_until:
                         kept.append(record.data)
             start = near
-        for record in self._walk(start, interval.reference, strict=not resume):
+        for record in self._walk(start, interval.reference, strict=start == bounds.start):
             if record.reference != interval.reference or record.start >= interval.start:
                 return kept, record.offset
             if record.stop > interval.start and record.start >= sent_until:
@@ -120,7 +122,8 @@ class _Plan:
         return kept, self._stream.data_end << 16
 
     def _first_beyond(self, start: int, reference: int, end: int) -> int:
-        """X: the first record at or after `start` that lies on another reference or begins at `end` or later."""
+        """X: the first record at or after `start` that lies on another reference or begins at `end`
+        or later."""
         for record in self._walk(start, reference):
             if record.reference != reference or record.start >= end:
                 return record.offset
@@ -134,7 +137,8 @@ class _Plan:
         return self._stream.data_end << 16
 
     def _walk(self, start: int, reference: int, *, strict: bool = False) -> Iterator[Record]:
-        """Records from `start` on, checked to be sorted; `strict`: the first must lie on `reference`."""
+        """Records from `start` on, checked to be sorted; `strict`: the first must lie on
+        `reference`."""
         position = -1
         for record in walk(self._reader, self._stream.layout, start):
             if record.reference == reference:
