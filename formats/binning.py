@@ -10,6 +10,7 @@ first asked for.
 import struct
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -92,6 +93,11 @@ class BinningIndex:
                 )
         return self._tables[reference]
 
+    def is_ready(self, reference: int) -> bool:
+        """Whether `table` answers at once, without building."""
+        return reference in self._tables or not 0 <= reference < self.references
+
+    @cached_property
     def placed_start(self) -> int:
         """Virtual offset of the first record that the index knows; 0 when it knows of none."""
         starts = []
@@ -102,6 +108,7 @@ class BinningIndex:
                 starts.append(table.first)
         return min(starts, default=0)
 
+    @cached_property
     def placed_end(self) -> int:
         """Virtual offset of the end of the last record with a place; 0 when the index knows of
         none."""

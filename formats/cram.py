@@ -30,6 +30,7 @@ _EOF_3 = bytes.fromhex(
     "0f000000ffffffff0fe0454f4600000000010005bdd94f0001000606010001000100ee63014b"
 )
 _FIRST_READ = 1024
+_SHORTFALL = 8
 _MAX_LENGTH = (1 << 31) - 1
 
 _FILE_HEADER, _COMPRESSION_HEADER, _SLICE_HEADER = 0, 1, 2
@@ -135,11 +136,7 @@ def parse_header(source: ByteSource) -> CramHeader:
     Raises `CorruptData` for other versions, for broken blocks and for @SQ lines without SN or LN
     or with a repeated name.
     """
-    version, container = open_file(source)
-    blocks = source.read(container.blocks_start, container.stop)
-    block = read_block(Cursor(blocks, 0), version.major)
-    if block.content_type != _FILE_HEADER:
-        raise CorruptData("the first CRAM block is no SAM header")
+    version, block, data_start = _open(source)
     content = block.inflate(MAX_HEADER)
     length = Cursor(content, 0).int32()
     if not 0 <= length <= len(content) - 4:
@@ -152,21 +149,16 @@ def parse_header(source: ByteSource) -> CramHeader:
         names=names,
         lengths=lengths,
         md5s=md5s,
-        data_start=container.stop,
-        data_end=_data_end(source, version, container.stop),
-        block=source.read(0, container.stop),
+        data_start=data_start,
+        data_end=_data_end(source, version, data_start),
+        block=source.read(0, data_start),
     )
 
 
-def open_file(source: ByteSource) -> tuple[Version, Container]:
-    """The version of a file and its header container; data containers follow at its `stop`."""
-    definition = source.read(0, FILE_DEFINITION)
-    if len(definition) < FILE_DEFINITION or definition[:4] != b"CRAM":
-        raise CorruptData("no CRAM file")
-    version = Version(definition[4], definition[5])
-    if version not in VERSIONS:
-        raise CorruptData(f"CRAM {version} is not supported")
-    return version, read_container(source, FILE_DEFINITION, version, source.size)
+def open_file(source: ByteSource) -> tuple[Version, int]:
+    """The version of a file, and where its first data container begins."""
+    version, _, data_start = _open(source)
+    return version, data_start
 
 
 def read_container(source: ByteSource, offset: int, version: Version, limit: int) -> Container:
@@ -262,6 +254,24 @@ def mini_header(version: Version, text: str) -> bytes:
     if version.major >= 3:
         container += CRC.pack(zlib.crc32(container))
     return b"CRAM" + bytes(version) + bytes(20) + container + block
+
+
+def _open(source: ByteSource) -> tuple[Version, Block, int]:
+    """The version, the block with the SAM header, and where the data begin."""
+    definition = source.read(0, FILE_DEFINITION)
+    if len(definition) < FILE_DEFINITION or definition[:4] != b"CRAM":
+        raise CorruptData("no CRAM file")
+    version = Version(definition[4], definition[5])
+    if version not in VERSIONS:
+        raise CorruptData(f"CRAM {version} is not supported")
+    container = read_container(source, FILE_DEFINITION, version, source.size)
+    # Where padding lengthens the sizes of the block, htslib names a CRAM 2 container some bytes
+    # shorter than it is; the block is right, and htslib reads it so.
+    cursor = Cursor(source.read(container.blocks_start, container.stop + _SHORTFALL), 0)
+    block = read_block(cursor, version.major)
+    if block.content_type != _FILE_HEADER:
+        raise CorruptData("the first CRAM block is no SAM header")
+    return version, block, max(container.stop, container.blocks_start + cursor.at)
 
 
 def _data_end(source: ByteSource, version: Version, start: int) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 from aiohttp import web
 
-from auth.capability import CapabilityCodec
+from auth.capability import CapabilityCodec, derive
 from server.catalog import EXTENSIONS, Catalog, ServedLocation
 from server.config import ConfigurationError, Location, Settings, read_secret
 from server.cors import Cors
@@ -53,6 +53,7 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
         codec,
         settings.server.public_url,
         settings.server.max_regions,
+        derive(master, b"htsgate access log"),
     )
     origins = settings.server.cors_origins
     cors = Cors(None if "*" in origins else frozenset(origins))

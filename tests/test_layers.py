@@ -28,10 +28,10 @@ FORMATS_MAY_USE = {"formats", "numpy", "deflate"}
 AUTH_MAY_USE = "formats.regions"
 
 # What may be imported in these places only. Tests and benchmarks compose as they like.
-ENTRIES = ("server/__main__.py", "server/cli.py", "server/cli/", "server/demo.py", "server/demo/")
+ENTRIES = ("server/__main__.py", "server/cli/", "server/serve.py")
 RESERVED = {
     "aiohttp.web": ("server/",),
-    "server.app": (*ENTRIES, "server/workers.py"),
+    "server.app": ENTRIES,
     "server.config": (*ENTRIES, "server/app.py"),
 }
 

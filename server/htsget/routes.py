@@ -1,7 +1,10 @@
 """The htsget endpoints: tickets for reads and variants, and the data blocks that tickets name."""
 
+import asyncio
 import re
 from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2s
 
 from aiohttp import web
 
@@ -12,12 +15,19 @@ from server.htsget.delivery import send
 from server.htsget.query import Query, parse_get, parse_post
 from server.htsget.ticket import TicketMaker
 from server.http_range import block_range, if_none_match_holds
-from server.limits import read_body
+from server.limits import OBJECT, SENT, read_body
 from server.model import DataClass, Endpoint, Format
 from server.service_info import negotiate
 from server.slicing.library import Library, Plan
 from server.slicing.selection import Selection
+from server.slicing.slicers import Slicer
 from storage_backends.base import ObjectChanged
+
+_BODY_SECONDS = 30
+
+# Up to these, the work is done on the event loop: a thread would cost more.
+_LONG_BODY = 1 << 15
+_FEW_REGIONS = 50
 
 _AUTHORITY = re.compile(
     r"(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII
@@ -35,6 +45,7 @@ class HtsgetRoutes:
     codec: CapabilityCodec
     public_url: str | None
     max_regions: int
+    log_key: bytes
 
     def add_to(self, app: web.Application) -> None:
         """Register `/reads/…`, `/variants/…` and `/blocks/…`."""
@@ -55,28 +66,32 @@ class HtsgetRoutes:
     async def _ticket(self, request: web.Request, endpoint: Endpoint) -> web.StreamResponse:
         parameters = request.query.items()
         if request.method == "POST":
-            query = parse_post(
-                await read_body(request, seconds=30),
-                parameters,
-                endpoint,
-                max_regions=self.max_regions,
-            )
+            body = await read_body(request, seconds=_BODY_SECONDS)
+            parse = partial(parse_post, body, parameters, endpoint, max_regions=self.max_regions)
+            query = await asyncio.to_thread(parse) if len(body) > _LONG_BODY else parse()
         else:
             query = parse_get(parameters, endpoint)
         object_id = request.match_info["id"]
+        request[OBJECT] = self._pseudonym(object_id)
         with naming(object_id):
             item = await self.catalog.resolve(endpoint, object_id, query.format)
-            body = await self._answer(query, item, self._origin(request))
+            ticket = await self._answer(query, item, self._origin(request))
         content_type = negotiate(request.headers.get("Accept"))
         # A ticket's URLs expire, so it is nothing to keep.
         headers = {"Content-Type": content_type, "Cache-Control": "no-store"}
-        return web.Response(body=body, headers=headers)
+        return web.Response(body=ticket, headers=headers)
 
     async def _answer(self, query: Query, item: DataObject, origin: str) -> bytes:
         await self.library.header(item)
         if query.data_class is DataClass.HEADER:
             return self.tickets.header(item, origin)
         slicer = await self.library.slicer(item, indexed=query.regions is not None)
+        regions = query.regions or ()
+        if len(regions) <= _FEW_REGIONS and all(map(slicer.is_ready, regions)):
+            return self._seal(query, item, slicer, origin)
+        return await asyncio.to_thread(self._seal, query, item, slicer, origin)
+
+    def _seal(self, query: Query, item: DataObject, slicer: Slicer, origin: str) -> bytes:
         selections = self.tickets.select(item, slicer, query.regions)
         return self.tickets.records(item, origin, selections)
 
@@ -93,6 +108,7 @@ class HtsgetRoutes:
     async def block(self, request: web.Request) -> web.StreamResponse:
         """One data block: exactly what its capability names, or a `Range` of it."""
         capability = self.codec.open(request.match_info["capability"])
+        request[OBJECT] = self._pseudonym(capability.object_id)
         with naming(capability.object_id):
             item = await self.catalog.resolve(
                 Endpoint(capability.endpoint), capability.object_id, Format(capability.format)
@@ -120,6 +136,7 @@ class HtsgetRoutes:
             if request.method == "HEAD":
                 headers["Content-Length"] = str(end - start)
                 return web.Response(status=206 if asked else 200, headers=headers)
+            request[SENT] = end - start
             with item.backend.lend(item.key, fingerprint=item.stat.fingerprint) as descriptor:
                 return await send(
                     request,
@@ -129,6 +146,11 @@ class HtsgetRoutes:
                     status=206 if asked else 200,
                     headers=headers,
                 )
+
+    def _pseudonym(self, object_id: str) -> str:
+        """What stands for an object in the access log: ids may name people."""
+        text = object_id.encode("utf-8", "surrogateescape")
+        return blake2s(text, key=self.log_key, digest_size=8).hexdigest()
 
     async def _plan(self, item: DataObject, capability: Capability) -> Plan:
         last = capability.part == capability.parts

@@ -376,11 +376,11 @@ def _verbatim(container: Container) -> Stored:
 def _data_containers(cram: bytes) -> bytes:
     """The data containers of a small CRAM file, which is checked container by container."""
     source = BytesSource(cram)
-    version, first = open_file(source)
+    version, start = open_file(source)
     end = len(cram) - len(version.eof_marker)
     if not version.is_eof_marker(cram[end:]):
         raise CorruptData("a decoding process left its answer incomplete")
-    offset = first.stop
+    offset = start
     while offset < end:
         offset = read_container(source, offset, version, end).stop
-    return cram[first.stop : end]
+    return cram[start:end]

@@ -35,6 +35,10 @@ class Slicer(Protocol):
         """
         ...
 
+    def is_ready(self, region: Region) -> bool:
+        """Whether `locate` and `extent` of the region take microseconds."""
+        ...
+
     def position(self, reference: int) -> int:
         """A number that sorts references by where their records stand in the file."""
         ...
@@ -131,12 +135,12 @@ class StreamSlicer:
         if index.names is None and index.references > len(self._references):
             raise CorruptData("the index has more references than the data")
         reader = bgzf.BgzfReader(source)
-        end = index.placed_end() or stream.first_record
+        end = index.placed_end or stream.first_record
         for record in walk(reader, stream.layout, end):
             if record.reference >= 0 or not stream.unmapped:
                 raise CorruptData("the index ends before the data do")
             break
-        start = index.placed_start()
+        start = index.placed_start
         if start:
             first = next(walk(reader, stream.layout, start), None)
             if first is None or first.offset != stream.first_record:
@@ -149,6 +153,10 @@ class StreamSlicer:
         if self._index is not None and self._index.table(number) is None:
             return None
         return Interval(number, region.start, region.end)
+
+    def is_ready(self, region: Region) -> bool:
+        number = self._references.get(region.reference_name, -1)
+        return self._index is None or self._index.is_ready(number)
 
     def position(self, reference: int) -> int:
         table = self._index.table(reference) if self._index is not None else None
@@ -164,7 +172,7 @@ class StreamSlicer:
         return max(bounds.start, bounds.positioned) >> 16, (bounds.end >> 16) + bgzf.MAX_BLOCK
 
     def unplaced_start(self) -> int:
-        return self._index.placed_end() >> 16 if self._index is not None else 0
+        return self._index.placed_end >> 16 if self._index is not None else 0
 
     def plan(self, source: ByteSource, selection: Selection) -> list[Segment]:
         return plan_stream(bgzf.BgzfReader(source), self.stream, selection)

@@ -130,7 +130,7 @@ class _Plan:
         return self._stream.data_end << 16
 
     def _first_unplaced(self, index: BinningIndex) -> int:
-        start = index.placed_end() or self._stream.first_record
+        start = index.placed_end or self._stream.first_record
         for record in walk(self._reader, self._stream.layout, start):
             if record.reference < 0:
                 return record.offset
