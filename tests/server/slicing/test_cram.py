@@ -495,6 +495,86 @@ def test_corrupt_container_is_an_error_of_its_own(
     assert external.decode(plan, tmp_path) == external.expected(selection)
 
 
+def test_damage_never_harms_the_server(
+    bam: Path,
+    fasta: Path,
+    pool: WorkerPool,
+    references: ReferenceStore,
+    tmp_path: Path,
+) -> None:
+    """CRAM 2 has no checksums: what is damaged reaches the codecs of the decoding process."""
+    cram = write_cram(tmp_path, bam, fasta, "several slices v2.1")
+    trim = Trimmer(pool, references)
+    selection = Selection((Interval(0, 0, 50), Interval(0, 900, 1000)))
+    original = cram.path.read_bytes()
+    first = next(walk(cram.source, cram.header))
+    draw = random.Random(16)
+    refused = 0
+    for _ in range(60):
+        data = bytearray(original)
+        for _ in range(draw.randrange(1, 5)):
+            data[draw.randrange(first.offset, first.stop)] = draw.randrange(256)
+        try:
+            plan_cram(BytesSource(bytes(data)), cram.header, cram.index, selection, trim)
+        except CorruptData:
+            refused += 1
+    assert refused > 20
+    plan = plan_cram(cram.source, cram.header, cram.index, selection, trim)
+    assert cram.decode(plan, tmp_path) == cram.expected(selection)
+
+
+def test_version_2_0(
+    bam: Path, fasta: Path, pool: WorkerPool, references: ReferenceStore, tmp_path: Path
+) -> None:
+    """As 2.1, but without an EOF container."""
+    newer = write_cram(tmp_path, bam, fasta, "v2.1 external")
+    data = bytearray(newer.path.read_bytes()[: newer.header.data_end])
+    data[5] = 0
+    newer.path.write_bytes(data)
+    cram = Cram(newer.path, fasta)
+    assert cram.header.version == (2, 0)
+    assert cram.records == newer.records
+    draw = random.Random(17)
+    (tmp_path / "answer").mkdir()
+    for _ in range(10):
+        selection = draw_selection(draw, cram)
+        segments = plan_cram(
+            cram.source, cram.header, cram.index, selection, Trimmer(pool, references)
+        )
+        assert cram.decode(segments, tmp_path / "answer") == cram.expected(selection)
+
+
+def test_names_that_the_file_does_not_store(
+    pool: WorkerPool, references: ReferenceStore, tmp_path: Path
+) -> None:
+    """Readers make them of the file's name and a counter; the counter stays."""
+    path = tmp_path / "reads.cram"
+    header = pysam.AlignmentHeader.from_references(["one"], [9000])
+    options = ["no_ref=1", "lossy_names=1", "seqs_per_slice=100"]
+    with pysam.AlignmentFile(str(path), "wc", header=header, format_options=options) as out:
+        for number in range(800):  # pairs, one mate right behind the other
+            first = number % 2 == 0
+            record = pysam.AlignedSegment(header)
+            record.query_name = f"pair{number // 2}"
+            record.query_sequence, record.cigarstring = "ACGTACGTAC", "10M"
+            record.flag = 99 if first else 147
+            record.reference_id = record.next_reference_id = 0
+            record.reference_start = 10 * number
+            record.next_reference_start = 10 * (number + 1 if first else number - 1)
+            record.template_length = 20 if first else -20
+            out.write(record)
+    pysam.index(str(path))
+    cram = Cram(path, None)
+    assert all(text.startswith("reads.cram:") for _, text in cram.records)
+    selection = Selection((Interval(0, 1500, 6505),))
+    segments = plan_cram(cram.source, cram.header, cram.index, selection, Trimmer(pool, references))
+    (tmp_path / "answer").mkdir()
+    decoded = cram.decode(segments, tmp_path / "answer")
+    assert [text.partition(":")[2] for text in decoded] == [
+        text.partition(":")[2] for text in cram.expected(selection)
+    ]
+
+
 def test_edges_are_cached(external: Cram, pool: WorkerPool, references: ReferenceStore) -> None:
     cache = EdgeCache(1 << 20)
     selection = Selection((Interval(0, 1000, 9000),))
