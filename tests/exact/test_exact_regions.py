@@ -1,7 +1,7 @@
 """Every slice is exactly what pysam gives for the region: each record once, in file order.
 
-`HTSGATE_EXACT=full` asks each file 1,000 regions by GET and 1,000 lists of regions by POST; a number in
-its place asks that many.
+`HTSGATE_EXACT=full` asks each file 1,000 regions by GET and 1,000 lists of regions by POST; a
+number in its place asks that many.
 """
 
 import os
