@@ -19,6 +19,8 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import orjson
+
 from auth.intervals import pack, packed_size, unpack
 from auth.strict_json import strict_json
 from formats.regions import Interval
@@ -263,7 +265,11 @@ def mac(key: bytes, kid: str, body: str) -> str:
 
 
 def _canonical(claims: dict[str, object]) -> bytes:
-    return _CANONICAL_JSON.encode(claims).encode("ascii")
+    """JSON with sorted keys, without spaces, in ASCII."""
+    data = orjson.dumps(claims, option=orjson.OPT_SORT_KEYS)
+    if data.isascii():
+        return data
+    return json.dumps(claims, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
 def _encode(data: bytes) -> str:

@@ -7,7 +7,7 @@ name. Index files have no id.
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.errors import NotFound, UnsupportedFormat
 from server.model import Endpoint, Format
@@ -67,7 +67,7 @@ class Catalog:
 
     def __init__(self, locations: Sequence[ServedLocation], remembered: int = 65_536) -> None:
         self.locations = tuple(locations)
-        self._found: OrderedDict[tuple[str, Format], _Place] = OrderedDict()
+        self._found: OrderedDict[tuple[str, Format], DataObject] = OrderedDict()
         self._remembered = remembered
 
     async def resolve(self, endpoint: Endpoint, object_id: str, asked: Format | None) -> DataObject:
@@ -89,25 +89,26 @@ class Catalog:
         raise NotFound("no such object")
 
     async def _find(self, endpoint: Endpoint, object_id: str, wanted: Format) -> DataObject | None:
-        if len(object_id) > _MAX_ID or not object_id.isprintable():
-            return None
-        place = self._found.get((object_id, wanted))
-        if place is not None:
+        found = self._found.get((object_id, wanted))
+        if found is not None:
             try:
-                return await self._describe(endpoint, object_id, wanted, place)
+                return await self._refresh(found)
             except ObjectNotFound:
                 self._found.pop((object_id, wanted), None)
+        if len(object_id) > _MAX_ID or not object_id.isprintable():
+            return None
         for location, stem in self._candidates(object_id):
             for extension in EXTENSIONS[wanted]:
                 key = stem + extension
                 if location.only not in (None, key):
                     continue
-                place = _Place(location, key, None)
                 try:
-                    found = await self._describe(endpoint, object_id, wanted, place)
+                    stat = await location.backend.stat(key)
                 except ObjectNotFound:
                     continue
-                return found
+                return await self._remember(
+                    DataObject(object_id, endpoint, wanted, location, key, stat, None, None)
+                )
         return None
 
     def _candidates(self, object_id: str) -> Iterator[tuple[ServedLocation, str]]:
@@ -117,36 +118,29 @@ class Catalog:
             elif object_id.startswith(f"{location.name}/"):
                 yield location, object_id[len(location.name) + 1 :]
 
-    async def _describe(
-        self, endpoint: Endpoint, object_id: str, wanted: Format, place: "_Place"
-    ) -> DataObject:
-        """The object as it is now; `ObjectNotFound` when it, or the index remembered, is gone."""
-        backend = place.location.backend
-        stat = await backend.stat(place.key)
-        index_key, index_stat = place.index_key, None
-        if index_key is not None:
-            index_stat = await backend.stat(index_key)
-        else:
-            for candidate in index_keys(place.key, wanted):
-                try:
-                    index_stat = await backend.stat(candidate)
-                except ObjectNotFound:
-                    continue
-                index_key = candidate
-                break
-            self._found[(object_id, wanted)] = _Place(place.location, place.key, index_key)
-            if len(self._found) > self._remembered:
-                self._found.popitem(last=False)
-        return DataObject(
-            object_id, endpoint, wanted, place.location, place.key, stat, index_key, index_stat
-        )
+    async def _refresh(self, found: DataObject) -> DataObject:
+        """The object as it is now; `ObjectNotFound` when it, or the index it had, is gone."""
+        stat = await found.backend.stat(found.key)
+        if found.index_key is None:
+            return await self._remember(replace(found, stat=stat))
+        index_stat = await found.backend.stat(found.index_key)
+        if stat is found.stat and index_stat is found.index_stat:
+            return found
+        return await self._remember(replace(found, stat=stat))
 
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    location: ServedLocation
-    key: str
-    index_key: str | None
+    async def _remember(self, found: DataObject) -> DataObject:
+        """The object with its index, the first of the customary names that exists."""
+        for candidate in index_keys(found.key, found.format):
+            try:
+                index_stat = await found.backend.stat(candidate)
+            except ObjectNotFound:
+                continue
+            found = replace(found, index_key=candidate, index_stat=index_stat)
+            break
+        self._found[(found.object_id, found.format)] = found
+        if len(self._found) > self._remembered:
+            self._found.popitem(last=False)
+        return found
 
 
 def index_keys(key: str, wanted: Format) -> Iterator[str]:

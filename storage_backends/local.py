@@ -14,6 +14,7 @@ import aiofiles
 from storage_backends.base import ObjectChanged, ObjectNotFound, ObjectStat, StorageUnavailable
 
 _PIECE = 1 << 20
+_MOST_KNOWN = 65_536
 _UNNAMEABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO)
 
 
@@ -29,16 +30,12 @@ class LocalBackend:
         self._root = os.path.realpath(root)
         self._prefix = self._root.rstrip("/") + "/"
         self._limit = descriptors
-        self._inside: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
         self._files: OrderedDict[str, _OpenFile] = OrderedDict()
         self._lock = threading.Lock()
 
     async def stat(self, key: str) -> ObjectStat:
-        return self.stat_now(key)
-
-    def stat_now(self, key: str) -> ObjectStat:
-        """`stat` without awaiting: one system call for a key seen before."""
-        return _describe(self._stat(key))
+        return self._look(key).stat
 
     async def read(self, key: str, start: int, end: int, *, fingerprint: str) -> bytes:
         pieces = [piece async for piece in self.stream(key, start, end, fingerprint=fingerprint)]
@@ -78,7 +75,7 @@ class LocalBackend:
             for name in sorted(names):
                 key = os.path.relpath(f"{directory}/{name}", self._root)
                 try:
-                    self._stat(key)
+                    self._look(key)
                 except (ObjectNotFound, StorageUnavailable):
                     continue
                 yield key
@@ -105,22 +102,24 @@ class LocalBackend:
             raise ObjectNotFound("no such object")
         return self._prefix + key
 
-    def _stat(self, key: str) -> os.stat_result:
-        path = self._locate(key)
+    def _look(self, key: str) -> "_Known":
+        """What a key names now: one system call, and no more, for an object that is as it was."""
+        known = self._known.get(key)
+        path = self._locate(key) if known is None else known.path
         try:
             status = os.stat(path)  # noqa: PTH116 - each warm request pays for it
-            identity = (status.st_dev, status.st_ino)
-            if self._inside.get(key) != identity:
-                if not os.path.realpath(path).startswith(self._prefix):
-                    raise ObjectNotFound("no such object")
-                self._inside[key] = identity
-                if len(self._inside) > 65_536:
-                    self._inside.popitem(last=False)
+            if known is not None and known.is_still(status):
+                return known
+            if not os.path.realpath(path).startswith(self._prefix):
+                raise ObjectNotFound("no such object")
         except (OSError, ValueError) as error:
             raise _translate(error) from error
         if not stat.S_ISREG(status.st_mode):
             raise ObjectNotFound("no such object")
-        return status
+        known = self._known[key] = _Known(path, status)
+        if len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
+        return known
 
     def _open(self, key: str) -> int:
         """A new descriptor; what was opened is checked, not what the path said before."""
@@ -131,8 +130,7 @@ class LocalBackend:
             raise _translate(error) from error
         opened = os.fstat(descriptor)
         try:
-            seen = self._stat(key)
-            if (seen.st_dev, seen.st_ino) != (opened.st_dev, opened.st_ino):
+            if not self._look(key).is_still(opened):
                 raise ObjectChanged("the object has changed")
         except BaseException:
             os.close(descriptor)
@@ -140,15 +138,15 @@ class LocalBackend:
         return descriptor
 
     def _acquire(self, key: str, fingerprint: str) -> "_OpenFile":
-        status = self._stat(key)
-        if _describe(status).fingerprint != fingerprint:
+        known = self._look(key)
+        if known.stat.fingerprint != fingerprint:
             raise ObjectChanged("the object has changed")
         with self._lock:
             file = self._files.get(key)
-            if file is None or file.inode != status.st_ino:
+            if file is None or file.inode != known.inode:
                 if file is not None:
                     self._retire(key)
-                file = self._files[key] = _OpenFile(self._open(key), status.st_ino)
+                file = self._files[key] = _OpenFile(self._open(key), known.inode)
                 while len(self._files) > self._limit:
                     self._retire(next(iter(self._files)))
             self._files.move_to_end(key)
@@ -166,6 +164,27 @@ class LocalBackend:
             file.readers -= 1
             if file.retired and not file.readers:
                 os.close(file.descriptor)
+
+
+class _Known:
+    """A file that was seen to lie in the location, and what it was then."""
+
+    __slots__ = ("device", "inode", "path", "stat")
+
+    def __init__(self, path: str, status: os.stat_result) -> None:
+        self.path = path
+        self.device = status.st_dev
+        self.inode = status.st_ino
+        self.stat = _describe(status)
+
+    def is_still(self, status: os.stat_result) -> bool:
+        """Whether `status` is of the same file with the same bytes."""
+        return (
+            self.stat.modified_ns == status.st_mtime_ns
+            and self.stat.size == status.st_size
+            and self.inode == status.st_ino
+            and self.device == status.st_dev
+        )
 
 
 class _OpenFile:

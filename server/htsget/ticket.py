@@ -5,7 +5,7 @@ records, so any replica can plan it without knowing what the maker of the ticket
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -18,6 +18,9 @@ from server.model import DataClass
 from server.slicing.selection import Selection
 from server.slicing.slicers import Slicer
 
+_FEW = 16  # intervals, which fit into any URL
+_EVERYTHING = Selection()
+
 
 @dataclass(frozen=True, slots=True)
 class TicketMaker:
@@ -28,14 +31,12 @@ class TicketMaker:
 
     def header(self, item: DataObject, origin: str) -> bytes:
         """The ticket for `class=header`: one URL, whose bytes are a file without records."""
-        return self._render(item, origin, [_capability(item, DataClass.HEADER)])
+        return self._render(item, origin, [])
 
     def records(self, item: DataObject, origin: str, selections: Sequence[Selection]) -> bytes:
         """The ticket for records: the header's URL, then one or more for each selection."""
-        capabilities = [_capability(item, DataClass.HEADER)]
-        for selection in selections:
-            capabilities += self.codec.split(_capability(item, DataClass.BODY, selection))
-        return self._render(item, origin, capabilities)
+        fitting = [part for selection in selections for part in self._split(item, selection)]
+        return self._render(item, origin, fitting)
 
     def select(
         self, item: DataObject, slicer: Slicer, regions: Sequence[Region] | None
@@ -59,34 +60,55 @@ class TicketMaker:
             _add_unplaced(selections, slicer.unplaced_start(), size, limit)
         return selections or [Selection(())]
 
-    def _render(self, item: DataObject, origin: str, capabilities: list[Capability]) -> bytes:
+    def _split(self, item: DataObject, selection: Selection) -> Iterable[Selection]:
+        """The same records as selections that each fit into one URL."""
+        if len(selection.intervals or ()) <= _FEW:
+            return (selection,)
+        whole = _capability(item, DataClass.BODY, selection, "", 1, 1)
+        return (
+            replace(
+                selection,
+                intervals=part.intervals,
+                unplaced=part.unplaced,
+                sent_until=part.sent_until,
+            )
+            for part in self.codec.split(whole)
+        )
+
+    def _render(self, item: DataObject, origin: str, bodies: Sequence[Selection]) -> bytes:
         """The ticket as JSON: `htsget` is its only key (htsget 1.3, "Response JSON fields")."""
         ticket_id = secrets.token_hex(16)
+        parts = len(bodies) + 1
         urls = []
-        for part, capability in enumerate(capabilities, start=1):
-            sealed = self.codec.seal(
-                replace(capability, ticket_id=ticket_id, part=part, parts=len(capabilities))
-            )
-            url = f"{origin}/blocks/{sealed}"
-            urls.append({"url": url, "headers": {}, "class": capability.data_class})
+        for part, selection in enumerate((_EVERYTHING, *bodies), start=1):
+            data_class = DataClass.HEADER if part == 1 else DataClass.BODY
+            capability = _capability(item, data_class, selection, ticket_id, part, parts)
+            url = f"{origin}/blocks/{self.codec.seal(capability)}"
+            urls.append({"url": url, "headers": {}, "class": data_class})
         return orjson.dumps({"htsget": {"format": item.format, "urls": urls}})
 
 
 def _capability(
-    item: DataObject, data_class: DataClass, selection: Selection | None = None
+    item: DataObject,
+    data_class: DataClass,
+    selection: Selection,
+    ticket_id: str,
+    part: int,
+    parts: int,
 ) -> Capability:
-    selection = selection or Selection()
     return Capability(
         endpoint=item.endpoint,
         object_id=item.object_id,
         fingerprint=item.stat.fingerprint,
         format=item.format,
         data_class=data_class,
-        ticket_id="",
+        ticket_id=ticket_id,
         intervals=selection.intervals,
         unplaced=selection.unplaced,
         sent_until=selection.sent_until,
         cut=selection.cut,
+        part=part,
+        parts=parts,
     )
 
 
