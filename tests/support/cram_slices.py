@@ -127,7 +127,7 @@ def draw_selection(draw: random.Random, cram: Cram) -> Selection:
     return Selection(merged, unplaced=draw.random() < 0.2, sent_until=sent)
 
 
-def read(
+def make_read(
     header: pysam.AlignmentHeader,
     name: str,
     flag: int,
@@ -161,9 +161,9 @@ def placed_read(
     start = draw.randrange(len(sequence) - 100)
     kind = draw.random()
     if kind < 0.05:  # unmapped, at its mate's position
-        return read(header, read, 69, number, start, draw)
+        return make_read(header, read, 69, number, start, draw)
     if kind < 0.08:  # covers no reference base
-        record = read(header, read, 0, number, start, draw)
+        record = make_read(header, read, 0, number, start, draw)
         record.cigarstring = draw.choice(["60S", "60I", "30S30I"])
         return record
     if kind < 0.2:
@@ -180,7 +180,7 @@ def placed_read(
             query += "".join(draw.choices("ACGT", k=length))
         at += length if operation in (0, 2, 3) else 0
     query = "".join(b if draw.random() > 0.02 else draw.choice("ACGTN") for b in query)
-    record = read(header, read, draw.choice([0, 16, 1024]), number, start, draw, query)
+    record = make_read(header, read, draw.choice([0, 16, 1024]), number, start, draw, query)
     record.cigartuples = cigar
     record.mapping_quality = draw.randrange(61)
     if draw.random() < 0.4:  # a mate that may or may not be in the same slice
