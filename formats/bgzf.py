@@ -124,6 +124,8 @@ class BgzfReader:
         if recent is not None:
             return recent
         at = self._fill(offset, 18)
+        # Whatever its extra fields, the header must be at hand whole.
+        at = self._fill(offset, 12 + int.from_bytes(self._buffer[at + 10 : at + 12], "little"))
         size = block_size(self._buffer, at)
         at = self._fill(offset, size)
         if len(self._buffer) - at < size:

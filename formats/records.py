@@ -5,10 +5,11 @@ BGZF readers see one stream of bytes: records may begin and end anywhere in a bl
 several.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
-from formats.bgzf import BgzfReader
+from formats.bgzf import BgzfReader, Block
 from formats.errors import CorruptData
 
 MAX_RECORD = 1 << 27
@@ -68,29 +69,58 @@ def walk(reader: BgzfReader, layout: RecordFormat, offset: int) -> Iterator[Reco
 
     `offset` must be the start of a record. Raises `CorruptData` when the stream ends within one.
     """
-    rest, rest_offset = b"", 0
-    skip = offset & 0xFFFF
-    for block in reader.blocks(offset >> 16):
-        if skip > len(block.data):
+    blocks = reader.blocks(offset >> 16)
+    buffer, at = b"", offset & 0xFFFF
+    # Where in the buffer each of its blocks begins (below 0 if cut off), and the virtual offset of that byte.
+    places: deque[tuple[int, int]] = deque()
+    # A record that needs more comes with a quarter more at least: joining stays linear in its size.
+    while fresh := _take(blocks, len(buffer) >> 2):
+        size = len(buffer)
+        for block in fresh:
+            places.append((size, block.offset << 16))
+            size += len(block.data)
+        if at > size:
             raise CorruptData("an offset lies beyond the end of its block")
-        buffer = rest + block.data if rest else block.data
-        base, at = len(rest), skip
-        skip = 0
-        virtual = (block.offset << 16) - base
+        buffer = b"".join((buffer, *(block.data for block in fresh)))
+        base = following = 0
         for begin, end, reference, start, stop in layout.spans(buffer, at):
-            place = virtual + begin if begin >= base else rest_offset
-            yield Record(place, buffer[begin:end], reference, start, stop)
+            if begin >= following:
+                base, following = _seek(places, begin)
+            yield Record(base + begin, buffer[begin:end], reference, start, stop)
             at = end
-        if at >= base:
-            rest_offset = virtual + at
-        rest = buffer[at:]
-        if len(rest) > MAX_RECORD:
+        _seek(places, at)
+        buffer = buffer[at:]
+        places = deque((place - at, virtual) for place, virtual in places)
+        at = 0
+        if len(buffer) > MAX_RECORD:
             raise CorruptData("a record is larger than the limit")
-    if rest:
-        for begin, end, reference, start, stop in layout.last(rest):
-            yield Record(rest_offset, rest[begin:end], reference, start, stop)
+    if buffer:
+        for begin, end, reference, start, stop in layout.last(buffer):
+            yield Record(_seek(places, begin)[0] + begin, buffer[begin:end], reference, start, stop)
             return
         raise CorruptData("the data end within a record")
+
+
+def _take(blocks: Iterator[Block], size: int) -> list[Block]:
+    """The next blocks up to `size` inflated bytes, one at least; none at the end of the file."""
+    taken: list[Block] = []
+    for block in blocks:
+        taken.append(block)
+        size -= len(block.data)
+        if size <= 0:
+            break
+    return taken
+
+
+def _seek(places: deque[tuple[int, int]], at: int) -> tuple[int, int]:
+    """What to add to places in the block of `at` for virtual offsets, and where the next block begins.
+
+    Forgets the blocks before it.
+    """
+    while len(places) > 1 and places[1][0] <= at:
+        places.popleft()
+    place, virtual = places[0]
+    return virtual - place, places[1][0] if len(places) > 1 else 1 << 62
 
 
 class HeaderReader:
