@@ -1,0 +1,28 @@
+-- Random intervals of a fixed length, for wrk. Arguments: path, Range header (may be empty), limit, span, seed.
+-- {start}, {end} and {last} stand for the interval in both texts.
+local path, range, limit, span
+
+function init(args)
+   path, range, limit, span = args[1], args[2], tonumber(args[3]), tonumber(args[4])
+   math.randomseed(tonumber(args[5]))
+end
+
+local function fill(text, start)
+   text = text:gsub("{start}", string.format("%d", start))
+   text = text:gsub("{end}", string.format("%d", start + span))
+   return (text:gsub("{last}", string.format("%d", start + span - 1)))
+end
+
+function request()
+   local start = math.random(0, limit - span)
+   local headers = {}
+   if range ~= "" then headers["Range"] = fill(range, start) end
+   return wrk.format("GET", fill(path, start), headers)
+end
+
+function done(summary, latency, requests)
+   local errors = summary.errors
+   local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
+   io.write(string.format("counted %d %d %d %d\n",
+      summary.requests, summary.duration, summary.bytes, failed))
+end

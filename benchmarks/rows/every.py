@@ -1,0 +1,23 @@
+"""The measurements, by name."""
+
+from collections.abc import Callable, Iterator
+
+from benchmarks.measure import Row
+from benchmarks.rows import data, index, slices, ticket
+from benchmarks.rows.setting import Setting
+
+Measurement = Callable[[Setting], Iterator[Row]]
+
+MEASUREMENTS: dict[str, Measurement] = {
+    "ticket": ticket.tickets,
+    "workers": ticket.workers,
+    "query": index.queries,
+    "cold-load": index.cold_load,
+    "large-range": data.large_ranges,
+    "small-range": data.small_ranges,
+    "tls": data.tls,
+    "edges": slices.edges,
+    "pysam": slices.re_encoding,
+    "flatness": slices.flatness,
+    "formats": slices.other_formats,
+}
