@@ -149,6 +149,27 @@ class BgzfReader:
             yield block
             offset = block.end
 
+    def is_plain(self, offset: int) -> bool:
+        """Whether the block at `offset` has the usual header, with no subfield but BC."""
+        header = self.source.read(offset, offset + 16)
+        return header[:4] == _HEADER[:4] and header[10:] == _HEADER[10:]
+
+    def reframed(self, start: int, end: int) -> bytes:
+        """The blocks of `[start, end)` with the usual header; their deflated bytes stay."""
+        pieces = []
+        while start < end:
+            at = self._fill(start, 18)
+            size = block_size(self._buffer, at)
+            at = self._fill(start, size)
+            block = self._buffer[at : at + size]
+            if len(block) < size:
+                raise CorruptData("the last BGZF block is cut short")
+            (extra,) = _SIZE.unpack_from(block, 10)
+            body = block[12 + extra :]
+            pieces.append(_HEADER + _SIZE.pack(len(body) + 17) + body)
+            start += size
+        return b"".join(pieces)
+
     def next_border(self, offset: int) -> int:
         """The first block border at or after `offset` (any byte of the file), or the file's size.
 

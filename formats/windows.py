@@ -107,8 +107,20 @@ class WindowTable:
         for level in range(self.depth + 1):
             shift = 3 * (self.depth - level)
             path.append(((1 << 3 * level) - 1) // 7 + (window >> shift))
+        return self._merged(np.isin(self.bins.ids, path), low, high)
+
+    def chunks(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Disjoint, sorted chunks that the index holds for `[start, end)`, `start < end`: those of
+        all bins that overlap it, within the bounds of `query` (SAMv1 § 5.3)."""
+        first, last = start >> self.min_shift, (end - 1) >> self.min_shift
+        low, high, _ = _coverage(self.bins.ids, self.depth)
+        bounds = self.query(start, end)
+        return self._merged((low <= last) & (first <= high), bounds.start, bounds.end)
+
+    def _merged(self, chosen: npt.NDArray[np.bool_], low: int, high: int) -> list[tuple[int, int]]:
+        """Chunks of the chosen bins, cut to `[low, high)`, sorted, joined where they touch."""
         chunks: list[tuple[int, int]] = []
-        for row in np.flatnonzero(np.isin(self.bins.ids, path)):
+        for row in np.flatnonzero(chosen):
             begin, end = self.bins.rows[row], self.bins.rows[row + 1]
             chunks += zip(
                 self.bins.begins[begin:end].tolist(),

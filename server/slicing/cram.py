@@ -223,7 +223,20 @@ class _Plan:
             return False
         intervals = self._intervals.get(reference, [])
         number = bisect_right(intervals, start, key=lambda interval: interval.start) - 1
-        return number >= 0 and placement.end <= intervals[number].end
+        return number >= 0 and self._bound(placement) <= intervals[number].end
+
+    def _bound(self, placement: Placement) -> int:
+        """One past the last position that a record of a container on one reference can reach.
+
+        The span that writers store leaves out placed unmapped reads. Records are sorted, so none
+        begins after the container that follows.
+        """
+        following = self.index.next_offset(placement.offset)
+        if following is not None:
+            after = self.index.placement(following)
+            if after.reference == placement.reference:
+                return max(placement.end, after.start + 1)
+        return max(placement.end, self.header.lengths[placement.reference])
 
     def _follows(self, placement: Placement, offset: int) -> bool:
         """Whether nothing but `placement`'s own bytes lies between it and the container at

@@ -122,18 +122,15 @@ class CramSlicer:
         """
         if self.index is None:
             return
-        offsets = self.index.offsets
         if self.index.last_reference >= len(self.header.names):
             raise CorruptData("the index has more references than the data")
-        if not offsets:
-            if self.header.data_start != self.header.data_end:
-                raise CorruptData("the index is empty and the data are not")
-            return
-        if offsets[0] != self.header.data_start:
+        offsets = self.index.offsets or [self.header.data_end]
+        if not self._is_empty(source, self.header.data_start, offsets[0]):
             raise CorruptData("the index does not begin with the data")
-        last = read_container(source, offsets[-1], self.header.version, self.header.data_end)
-        if last.stop != self.header.data_end:
-            raise CorruptData("the index ends before the data do")
+        if self.index.offsets:
+            last = read_container(source, offsets[-1], self.header.version, self.header.data_end)
+            if not self._is_empty(source, last.stop, self.header.data_end):
+                raise CorruptData("the index ends before the data do")
 
     def locate(self, region: Region) -> Interval | None:
         number = self.header.references.get(region.reference_name)
@@ -164,3 +161,12 @@ class CramSlicer:
         return plan_cram(
             source, self.header, self.index, selection, trimmer, on_missing_reference="whole"
         )
+
+    def _is_empty(self, source: ByteSource, start: int, end: int) -> bool:
+        """Whether no container that begins in `[start, end)` holds a record."""
+        while start < end:
+            container = read_container(source, start, self.header.version, self.header.data_end)
+            if container.records:
+                return False
+            start = container.stop
+        return start == end

@@ -109,6 +109,7 @@ class StreamSlicer:
             name: number for number, name in reversed(list(enumerate(names))) if name
         }
         self._index = index
+        self._names = len(names)
         self.stream = RecordStream(
             _layout(header.format, self._references, len(names)),
             header.first_record,
@@ -132,7 +133,7 @@ class StreamSlicer:
         index, stream = self._index, self.stream
         if index is None:
             return
-        if index.names is None and index.references > len(self._references):
+        if index.names is None and index.references > self._names:
             raise CorruptData("the index has more references than the data")
         reader = bgzf.BgzfReader(source)
         end = index.placed_end or stream.first_record

@@ -23,6 +23,11 @@ LONG_HEAD = 1 << 18
 """Bytes of file between the first overlapping record and the interval's own window above which the
 head is searched by bins: one long intron can pull the former arbitrarily far back."""
 
+MOST_REFRAMED = 1 << 26
+"""Bytes of an interior whose blocks are given the usual header: some browsers read no other."""
+
+_NOTHING_SENT = -1  # a variant at a telomere has the position -1
+
 
 @dataclass(frozen=True, slots=True)
 class RecordStream:
@@ -77,11 +82,12 @@ class _Plan:
         return self._segments
 
     def _intervals(self, index: BinningIndex, intervals: tuple[Interval, ...]) -> None:
-        reference, sent_until, resume = -1, self._selection.sent_until, 0
+        reference, resume = -1, 0
+        sent_until = self._selection.sent_until or _NOTHING_SENT
         for interval in intervals:
             if interval.reference != reference:
                 if reference >= 0:
-                    sent_until = 0
+                    sent_until = _NOTHING_SENT
                 reference, resume = interval.reference, 0
             table = index.table(reference)
             if table is not None:
@@ -167,7 +173,10 @@ class _Plan:
         low, high = max(interior, self._low), min(last, self._high)
         if low < high:
             self._flush()
-            self._segments.append(Stored(low, high))
+            if high - low > MOST_REFRAMED or self._reader.is_plain(low):
+                self._segments.append(Stored(low, high))
+            else:
+                self._segments.append(self._reader.reframed(low, high))
         if until:
             self._append(self._reader.block(last).data[:until], last)
 

@@ -158,17 +158,16 @@ def check_layout(answer: Answer) -> None:
 
 
 def _check_blocks(answer: Answer) -> None:
-    markers = 0
     for number, block in enumerate(answer.blocks):
         try:
             parts = list(bgzf_blocks(block))
         except ValueError as broken:
             raise BrokenProfileError(f"URL {number}: {broken}") from broken
-        for at, size, extra_length in parts:
+        for _, _, extra_length in parts:
             require(extra_length == 6, "a block has subfields beside BC")
-            markers += block[at : at + size] == BGZF_EOF
     require(answer.data.endswith(BGZF_EOF), "no EOF marker at the end")
-    require(markers == 1, f"{markers} EOF markers")
+    # Empty blocks inside a file are no end: those of the source go out with the rest.
+    require(not answer.data.endswith(BGZF_EOF * 2), "two EOF markers at the end")
 
 
 def _check_containers(answer: Answer) -> None:
