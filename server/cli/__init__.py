@@ -5,9 +5,10 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from server.config import ConfigurationError, load_settings
+from server.cli.locations import add_locations, location_settings
+from server.config import ConfigurationError
+from server.model import Endpoint, Format
 from server.serve import serve
 
 
@@ -36,30 +37,88 @@ def _parser() -> argparse.ArgumentParser:
         "--log-level", default="warning", choices=("debug", "info", "warning", "error")
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add = commands.add_parser("serve", help="serve directories and files")
-    add.add_argument("locations", nargs="*", metavar="[NAME=]LOCATION", help="directory or file")
-    add.add_argument("--config", type=Path, metavar="FILE", help="TOML settings")
-    add.add_argument("--host", help="address to listen on (127.0.0.1)")
-    add.add_argument("--port", type=int, help="port to listen on (8080)")
-    add.add_argument("--workers", type=int, help="server processes (1)")
-    add.set_defaults(command=_serve)
+    _add_serve(commands.add_parser("serve", help="serve directories and files"))
+    _add_demo(commands.add_parser("demo", help="make a small data set, serve it, say what to try"))
+    _add_check(commands.add_parser("check", help="look for what is wrong with files and indexes"))
+    _add_explain(commands.add_parser("explain", help="show what a region costs and sends"))
+    _add_index(commands.add_parser("index", help="build the indexes that are missing"))
     return parser
 
 
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    add_locations(parser)
+    parser.add_argument("--host", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (8080)")
+    parser.add_argument("--workers", type=int, help="server processes (1)")
+    parser.set_defaults(command=_serve)
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=_port, help="port to listen on (8080, or a free one)")
+    parser.add_argument(
+        "--directory", type=Path, metavar="DIR", help="keep the data there (a temporary directory)"
+    )
+    parser.set_defaults(command=_demo)
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    add_locations(parser)
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(command=_check)
+
+
+def _add_explain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="ID", help="object id, as in a URL")
+    parser.add_argument("region", metavar="REGION", help="as samtools writes it: chr1:1,001-2,000")
+    add_locations(parser)
+    parser.add_argument("--format", type=str.upper, choices=[*Format], help="BAM, CRAM, VCF or BCF")
+    parser.add_argument("--endpoint", choices=[*Endpoint], help="reads or variants")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(command=_explain)
+
+
+def _add_index(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="file or directory")
+    parser.set_defaults(command=_index)
+
+
 def _serve(options: argparse.Namespace) -> int:
-    flags: dict[str, Any] = {}
     section = {name: getattr(options, name) for name in ("host", "port", "workers")}
-    flags["server"] = {name: value for name, value in section.items() if value is not None}
-    if options.locations:
-        flags["locations"] = [_location(text) for text in options.locations]
-    settings = load_settings(options.config, flags)
-    if not settings.locations:
-        raise ConfigurationError("name a directory or a file to serve")
+    given = {name: value for name, value in section.items() if value is not None}
+    settings = location_settings(options, given)
     return serve(settings, lambda url: print(f"htsgate serves {url}", flush=True))
 
 
-def _location(text: str) -> dict[str, str]:
-    name, separator, url = text.partition("=")
-    if separator and "/" not in name:
-        return {"name": name, "url": url}
-    return {"url": text}
+# Imported when they run: a server has no need of pysam and rich.
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from server.cli.demo import demo
+
+    return demo(options)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from server.cli.check import check
+
+    return check(options)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from server.cli.explain import explain
+
+    return explain(options)
+
+
+def _index(options: argparse.Namespace) -> int:
+    from server.cli.index import index
+
+    return index(options)
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError
+    return port

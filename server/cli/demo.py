@@ -1,0 +1,139 @@
+"""`htsgate demo`: makes a small data set, serves it, and prints commands to try."""
+
+import argparse
+import errno
+import hashlib
+import json
+import os
+import shlex
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from server.config import ConfigurationError, Location, ServerSection, Settings
+from server.demo_data import FILES, make_demo_data
+from server.serve import serve
+
+DEFAULT_PORT = 8080
+
+_MANIFEST = "htsgate-demo.json"
+_SERVED = ("demo.bam", "demo.cram", "demo.vcf.gz", "demo.bcf", "demo.fa")
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - the answer to it
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Serve the demo data until told to stop; the exit status."""
+    signal.signal(signal.SIGTERM, _leave)
+    with _directory(options.directory) as directory:
+        prepare(directory)
+
+        def announce(url: str) -> None:
+            print(f"htsgate serves {url}\n\n{instructions(url, directory)}", flush=True)
+
+        port = DEFAULT_PORT if options.port is None else options.port
+        try:
+            return serve(_settings(directory, options.host, port), announce)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or options.port is not None:
+                raise
+        print(f"htsgate: port {port} is taken, so a free one is used", file=sys.stderr)
+        return serve(_settings(directory, options.host, 0), announce)
+
+
+def prepare(directory: Path) -> None:
+    """Have the data in `directory`, which is made if need be; files of an earlier demo are reused.
+
+    Raises `ConfigurationError` when a file stands in the way that no demo made.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    made = _made_before(directory / _MANIFEST)
+    present = [name for name in FILES if os.path.lexists(directory / name)]
+    for name in present:
+        path = directory / name
+        if not path.is_file() or _digest(path) != made.get(name):
+            raise ConfigurationError(f"{path} was not made by a demo; name another directory")
+    if len(present) == len(FILES):
+        return
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".htsgate-demo-") as name:
+        new = Path(name)
+        make_demo_data(new)
+        digests = {name: _digest(new / name) for name in FILES}
+        (new / _MANIFEST).write_text(json.dumps(digests, indent=2) + "\n")
+        for name in (_MANIFEST, *FILES):
+            (new / name).replace(directory / name)
+
+
+def instructions(url: str, directory: Path) -> str:
+    """Commands that work as they are printed, and how a browser shows the data."""
+    for anywhere, here in _ANYWHERE.items():
+        url = url.replace(f"//{anywhere}:", f"//{here}:")
+    reads, variants = f"{url}/reads/demo", f"{url}/variants/demo"
+    region = "referenceName=chr1&start=100000&end=101000"
+    fasta = shlex.quote(str(directory / "demo.fa"))
+    return f"""\
+The data are made up and open to whoever reaches this server. They lie in
+{directory}
+Copy a line; each answer holds exactly the records of its region (0-based, end excluded).
+
+# the header of the reads
+samtools view -H "{reads}?class=header"
+# the reads of a region, from BAM
+samtools view "{reads}?{region}"
+# the reads of a region, from CRAM
+samtools view -T {fasta} "{reads}?format=CRAM&{region}"
+# the reads without a place
+samtools view "{reads}?referenceName=*"
+# the variants of a region, from VCF
+bcftools view -H "{variants}?referenceName=chr2&start=20000&end=40000"
+# the variants of a region, from BCF
+bcftools view -H "{variants}?format=BCF&referenceName=chr2&start=20000&end=40000"
+# the ticket that these programs get first; a browser shows it too
+curl "{reads}?{region}"
+
+In igv.js, whose reference is made of demo.fa and demo.fa.fai, these are tracks:
+{{"type": "alignment", "sourceType": "htsget", "format": "bam", "url": "{reads}"}}
+{{"type": "variant", "sourceType": "htsget", "format": "vcf", "url": "{variants}"}}
+
+Ctrl-C ends the demo.
+"""
+
+
+@contextmanager
+def _directory(chosen: Path | None) -> Iterator[Path]:
+    if chosen is not None:
+        yield chosen.absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="htsgate-demo-") as name:
+        yield Path(name)
+
+
+def _settings(directory: Path, host: str, port: int) -> Settings:
+    """Of the demo alone: neither the environment nor other files of the directory have a say."""
+    return Settings(
+        server=ServerSection(host=host, port=port),
+        locations=tuple(Location(url=str(directory / name)) for name in _SERVED),
+    )
+
+
+def _made_before(manifest: Path) -> dict[str, str]:
+    try:
+        made = json.loads(manifest.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        made = None
+    if not isinstance(made, dict):
+        raise ConfigurationError(f"{manifest} was not made by a demo; name another directory")
+    return made
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _leave(*_: object) -> None:
+    """Leave by an exception while the data are made, so that the temporary directory goes too."""
+    sys.exit(128 + signal.SIGTERM)

@@ -1,0 +1,177 @@
+"""What `htsgate check` looks at of one data object. No file is read whole."""
+
+import asyncio
+from pathlib import Path
+
+from formats.bgzf import EOF_MARKER, MAX_BLOCK, BgzfReader, block_size
+from formats.errors import CorruptData, FormatError
+from formats.source import ByteSource
+from server.catalog import Catalog, DataObject
+from server.cli.cram_references import look_at_references
+from server.cli.findings import Report
+from server.cli.order import Look, declared_order, look_at_containers, look_at_records
+from server.cli.survey import DataFile
+from server.errors import HtsgetError
+from server.model import Format
+from server.slicing.cram_slicer import CramSlicer
+from server.slicing.library import INDEX_AGE_TOLERANCE_NS, Header, Library
+from server.slicing.references import ReferenceStore
+from server.slicing.slicers import Slicer, StreamHeader, StreamSlicer
+from server.slicing.source import DescriptorSource
+
+_CUT_SHORT = "the last block is cut short: copy the file again"
+
+
+async def inspect_object(catalog: Catalog, library: Library, file: DataFile) -> Report:
+    """Look at a data file the way a request would, and beyond."""
+    report = Report(printable(str(file.path)), file.format, printable(file.object_id))
+    try:
+        item = await catalog.resolve(file.endpoint, file.object_id, file.format)
+    except HtsgetError:
+        report.id = None
+        report.problem("id", "no id leads to this file: its name is too long or not printable")
+        return report
+    if (item.location, item.key) != (file.location, file.key):
+        other = printable(str(item.backend.path(item.key)))
+        report.problem("id", f"shadowed: its id leads to {other}")
+        return report
+    if item.index_key is not None:
+        report.index = printable(item.index_key.rpartition("/")[2])
+    try:
+        header = await library.header(item)
+    except FormatError as error:
+        kind = await asyncio.to_thread(_compression, item)
+        report.problem("header", kind or str(error))
+        return report
+    slicer = await _open(library, item, report)
+    await asyncio.to_thread(_look, item, slicer, header, report)
+    return report
+
+
+def printable(text: str) -> str:
+    """A file name as text that any terminal and JSON can take."""
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
+    )
+
+
+async def _open(library: Library, item: DataObject, report: Report) -> Slicer:
+    """The slicer with its index if that can be used."""
+    if item.index_key is None:
+        report.problem("index", "no index, so it is served whole only; `htsgate index` builds one")
+    else:
+        try:
+            return await library.slicer(item, indexed=True)
+        except FormatError as error:
+            report.problem("index", f"{error}, so regions are refused; remove it and index again")
+    return await library.slicer(item, indexed=False)
+
+
+def _look(item: DataObject, slicer: Slicer, header: Header, report: Report) -> None:
+    with item.backend.lend(item.key, fingerprint=item.stat.fingerprint) as descriptor:
+        source = DescriptorSource(descriptor, item.stat.size)
+        try:
+            if isinstance(slicer, CramSlicer):
+                if header.eof and slicer.header.data_end == source.size:
+                    report.problem("eof", "no EOF container: the file may have been cut short")
+                _judge(
+                    look_at_containers(source, slicer.header),
+                    slicer.header.text,
+                    item.format,
+                    report,
+                )
+                look_at_references(source, slicer, report)
+            elif isinstance(slicer, StreamSlicer) and isinstance(header, StreamHeader):
+                _look_at_end(source, report)
+                if slicer.stream.index is not None:
+                    _look_at_index(slicer, source.size, report)
+                look = look_at_records(source, slicer.stream, item.format)
+                _judge(look, header.text, item.format, report)
+        except FormatError as error:
+            if not any(finding.message == _CUT_SHORT for finding in report.findings):
+                report.problem("data", str(error))
+
+
+def _judge(look: Look, text: str, kind: Format, report: Report) -> None:
+    report.looked_at = look.at
+    if look.disorder:
+        what = look.at.rpartition(" ")[2].removesuffix("s")
+        report.problem(
+            "order", f"not sorted by coordinate: {what} {look.disorder:,}; sort and index it again"
+        )
+    elif kind in (Format.BAM, Format.CRAM):
+        order = declared_order(text)
+        if kind is Format.CRAM and order == "queryname":
+            # Containers on several references tell nothing of the order of their records.
+            report.problem("order", "not sorted by coordinate: the header says SO:queryname")
+        elif order != "coordinate":
+            report.note("order", f"the header says SO:{order}, yet what was looked at is in order")
+
+
+def _look_at_end(source: ByteSource, report: Report) -> None:
+    size = source.size
+    if source.read(size - len(EOF_MARKER), size) == EOF_MARKER:
+        return
+    reader = BgzfReader(source)
+    last = reader.next_border(max(0, size - MAX_BLOCK))
+    try:
+        whole = last < size and bool([block.end for block in reader.blocks(last)])
+    except CorruptData:
+        whole = False
+    report.problem(
+        "eof", "no EOF marker: the file may have been cut short" if whole else _CUT_SHORT
+    )
+
+
+def _look_at_index(slicer: StreamSlicer, size: int, report: Report) -> None:
+    """What opening an index leaves to the first request: its tables."""
+    index = slicer.stream.index
+    for reference in range(index.references if index is not None else 0):
+        table = index.table(reference) if index is not None else None
+        if table is not None and table.last >> 16 > size:
+            report.problem("index", "it points beyond the end of the file; index it again")
+            return
+
+
+def _compression(item: DataObject) -> str:
+    """What to say of a file that should be BGZF and is not; nothing if it is, or should not be."""
+    if item.format is Format.CRAM:
+        return ""
+    with item.backend.lend(item.key, fingerprint=item.stat.fingerprint) as descriptor:
+        return not_bgzf(DescriptorSource(descriptor, item.stat.size).read(0, MAX_BLOCK))
+
+
+def not_bgzf(start: bytes) -> str:
+    """What to say of the start of a file that should be BGZF; nothing if it is."""
+    try:
+        block_size(start)
+    except CorruptData:
+        if not start:
+            return "the file is empty"
+        if start.startswith(b"\x1f\x8b"):
+            return "plain gzip, not BGZF: compress it again with bgzip"
+        if start.startswith(b"##fileformat=VCF"):
+            return "plain text: compress it with bgzip"
+    return ""
+
+
+def inspect_fasta(path: Path) -> Report:
+    """Look at a FASTA file: it is of use only with a `.fai`, and a `.gzi` when it is BGZF."""
+    report = Report(printable(str(path)), "FASTA")
+    try:
+        with path.open("rb") as file:
+            start = file.read(MAX_BLOCK)
+        wrong = not_bgzf(start) if start[:2] == b"\x1f\x8b" else ""
+        if wrong:
+            report.problem("fasta", wrong)
+            return report
+        ReferenceStore([path]).close()
+        index = path.with_name(f"{path.name}.fai")
+        report.index = printable(index.name)
+        if index.stat().st_mtime_ns < path.stat().st_mtime_ns - INDEX_AGE_TOLERANCE_NS:
+            report.note("index", "the .fai is older than the file")
+    except FormatError as error:
+        report.problem("fasta", f"{error}, so its sequences are not used")
+    except OSError as error:
+        report.problem("file", f"cannot be read: {error.strerror}")
+    return report

@@ -1,0 +1,55 @@
+"""What commands that look at locations share: their arguments, and what these open."""
+
+import argparse
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from server.app import open_catalog, open_library
+from server.catalog import Catalog
+from server.config import ConfigurationError, Settings, load_settings
+from server.slicing.library import Library
+
+
+def add_locations(parser: argparse.ArgumentParser) -> None:
+    """Add `[NAME=]LOCATION ...` and `--config FILE`."""
+    parser.add_argument("locations", nargs="*", metavar="[NAME=]LOCATION", help="directory or file")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML settings")
+
+
+def location_settings(
+    options: argparse.Namespace, server: dict[str, Any] | None = None
+) -> Settings:
+    """The settings of a command; `server` holds flags of that section.
+
+    Raises `ConfigurationError`, also when there is no location.
+    """
+    flags: dict[str, Any] = {"server": server or {}}
+    locations: Sequence[str] = options.locations
+    if locations:
+        flags["locations"] = [_location(text) for text in locations]
+    settings = load_settings(options.config, flags)
+    if not settings.locations:
+        raise ConfigurationError("name a directory or a file")
+    return settings
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[tuple[Catalog, Library]]:
+    """The catalog and library of the settings, for as long as the block runs."""
+    catalog = open_catalog(settings)
+    library = open_library(settings, catalog)
+    try:
+        yield catalog, library
+    finally:
+        await library.close()
+        for location in catalog.locations:
+            await location.backend.close()
+
+
+def _location(text: str) -> dict[str, str]:
+    name, separator, url = text.partition("=")
+    if separator and "/" not in name:
+        return {"name": name, "url": url}
+    return {"url": text}

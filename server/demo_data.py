@@ -1,0 +1,223 @@
+"""The synthetic data of `htsgate demo`: reads and variants, always the same bytes."""
+
+import hashlib
+import random
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+import pysam
+import pysam.bcftools
+
+from formats.cram import mini_header, parse_header
+from formats.source import BytesSource
+
+CONTIGS = {"chr1": 200_000, "chr2": 100_000, "chrM": 16_569}
+"""Names and lengths of the references."""
+
+FILES = (
+    "demo.fa",
+    "demo.fa.fai",
+    "demo.bam",
+    "demo.bam.bai",
+    "demo.cram",
+    "demo.cram.crai",
+    "demo.vcf.gz",
+    "demo.vcf.gz.tbi",
+    "demo.bcf",
+    "demo.bcf.csi",
+)
+"""What `make_demo_data` writes; every index stands behind its data."""
+
+_READ = 100
+_DEPTH = 10
+_UNPLACED_PAIRS = 400
+_VCF_HEADER = """##fileformat=VCFv4.3
+##FILTER=<ID=PASS,Description="All filters passed">
+##INFO=<ID=END,Number=1,Type=Integer,Description="Last position of the variant">
+##INFO=<ID=SVTYPE,Number=1,Type=String,Description="Kind of structural variant">
+##INFO=<ID=SVLEN,Number=A,Type=Integer,Description="Length of structural variant">
+##ALT=<ID=DEL,Description="Deletion">
+##ALT=<ID=DUP,Description="Duplication">
+##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">
+"""
+
+
+class _Contig(NamedTuple):
+    """A reference, its second haplotype (which differs at the SNVs only), its variants as text."""
+
+    name: str
+    haplotypes: tuple[str, str]
+    variants: tuple[str, ...]
+
+
+class _Placed(NamedTuple):
+    """A read's place: 0-based start, length of its first block, and of the intron behind that."""
+
+    start: int
+    first: int
+    intron: int
+    mapped: bool
+
+    @property
+    def end(self) -> int:
+        return self.start + self.intron + _READ
+
+
+def make_demo_data(directory: Path) -> None:
+    """Write `FILES` into an empty directory; takes a second or two."""
+    draw = random.Random(37)  # noqa: S311 - the same data every time
+    contigs = [_contig(name, length, draw) for name, length in CONTIGS.items()]
+    fasta = directory / "demo.fa"
+    fasta.write_text("".join(_fasta(contig) for contig in contigs))
+    pysam.faidx(str(fasta))
+    _write_reads(directory, fasta, contigs, draw)
+    _write_variants(directory, contigs)
+
+
+def _contig(name: str, length: int, draw: random.Random) -> _Contig:
+    reference = draw.choices("ACGT", k=length)
+    other = reference.copy()
+    variants = []
+    position = 0
+    while (position := position + draw.randrange(40, 500)) < length - 6_000:
+        ref = reference[position]
+        alt, end, info = draw.choice("ACGT".replace(ref, "")), position + 1, "."
+        kind = draw.random()
+        if kind < 0.05:
+            ref = "".join(reference[position : position + draw.randrange(2, 12)])
+            alt = ref[0]
+        elif kind < 0.1:
+            alt = ref + "".join(draw.choices("ACGT", k=draw.randrange(1, 12)))
+        elif kind < 0.13:
+            size = draw.randrange(300, 5_000)
+            name_of, sign = draw.choice((("DEL", -1), ("DUP", 1)))
+            alt, end = f"<{name_of}>", position + 1 + size
+            info = f"END={end};SVTYPE={name_of};SVLEN={sign * size}"
+        else:
+            other[position] = alt
+        variants.append(f"{name}\t{position + 1}\t.\t{ref}\t{alt}\t50\tPASS\t{info}\tGT\t0|1\n")
+    return _Contig(name, ("".join(reference), "".join(other)), tuple(variants))
+
+
+def _md5(sequence: str) -> str:
+    return hashlib.md5(sequence.encode(), usedforsecurity=False).hexdigest()
+
+
+def _fasta(contig: _Contig) -> str:
+    sequence = contig.haplotypes[0]
+    lines = (sequence[at : at + 60] for at in range(0, len(sequence), 60))
+    return f">{contig.name}\n" + "\n".join(lines) + "\n"
+
+
+def _write_reads(directory: Path, fasta: Path, contigs: list[_Contig], draw: random.Random) -> None:
+    header = pysam.AlignmentHeader.from_dict(
+        {
+            "HD": {"VN": "1.6", "SO": "coordinate"},
+            "SQ": [
+                {"SN": name, "LN": len(first), "M5": _md5(first)} for name, (first, _), _ in contigs
+            ],
+            "RG": [{"ID": "demo", "SM": "DEMO"}],
+        }
+    )
+    reads: list[pysam.AlignedSegment] = []
+    for number, contig in enumerate(contigs):
+        reads += sorted(_pairs(header, number, contig, draw), key=lambda read: read.reference_start)
+    reads += _unplaced(header, draw)
+    bam, cram = directory / "demo.bam", directory / "demo.cram"
+    options = ["version=3.0", "seqs_per_slice=2000"]
+    with (
+        pysam.AlignmentFile(str(bam), "wb", header=header) as as_bam,
+        pysam.AlignmentFile(
+            str(cram), "wc", header=header, reference_filename=str(fasta), format_options=options
+        ) as as_cram,
+    ):
+        for read in reads:
+            as_bam.write(read)
+            as_cram.write(read)
+    data = cram.read_bytes()
+    parsed = parse_header(BytesSource(data))
+    # htslib writes the path of the FASTA here, @SQ UR, which would differ from run to run.
+    cram.write_bytes(mini_header(parsed.version, str(header)) + data[parsed.data_start :])
+    for path in (bam, cram):
+        pysam.samtools.index(str(path))
+
+
+def _pairs(
+    header: pysam.AlignmentHeader, number: int, contig: _Contig, draw: random.Random
+) -> Iterator[pysam.AlignedSegment]:
+    """Read pairs; one in thirty is spliced, one in fifty has a mate without a match."""
+    length = len(contig.haplotypes[0])
+    for pair in range(length * _DEPTH // (2 * _READ)):
+        sequence = draw.choice(contig.haplotypes)
+        intron = draw.randrange(200, 4_000) if draw.random() < 1 / 30 else 0
+        start = draw.randrange(length - _READ - intron)
+        left = _Placed(start, draw.randrange(20, 80) if intron else _READ, intron, mapped=True)
+        mate = min(length - _READ, left.end + max(0, int(draw.gauss(150, 40))))
+        right = _Placed(mate, _READ, 0, mapped=True)
+        if draw.random() < 1 / 50:
+            right = _Placed(start, _READ, 0, mapped=False)
+        for this, other, flag in ((left, right, 0x41), (right, left, 0x81)):
+            read = _read(header, f"{contig.name}.{pair}", flag, draw)
+            read.is_reverse, read.mate_is_reverse = flag == 0x81, flag == 0x41
+            read.reference_id = read.next_reference_id = number
+            read.reference_start, read.next_reference_start = this.start, other.start
+            if not this.mapped:
+                read.is_unmapped, read.mapping_quality = True, 0
+            elif other.mapped:
+                size = max(this.end, other.end) - min(this.start, other.start)
+                read.is_proper_pair, read.template_length = True, size if this is left else -size
+            read.mate_is_unmapped = not other.mapped
+            if this.mapped:
+                _place(read, this, sequence, draw)
+            yield read
+
+
+def _place(read: pysam.AlignedSegment, placed: _Placed, sequence: str, draw: random.Random) -> None:
+    """The bases of the haplotype at the read's place, with one error in two hundred."""
+    rest = _READ - placed.first
+    begin, resume = placed.start, placed.start + placed.first + placed.intron
+    bases = list(sequence[begin : begin + placed.first] + sequence[resume : resume + rest])
+    for at in range(_READ):
+        if draw.random() < 1 / 200:
+            bases[at] = draw.choice("ACGT")
+    quality = read.query_qualities
+    read.query_sequence = "".join(bases)
+    read.query_qualities = quality
+    read.cigarstring = f"{placed.first}M{placed.intron}N{rest}M" if rest else f"{_READ}M"
+
+
+def _unplaced(header: pysam.AlignmentHeader, draw: random.Random) -> Iterator[pysam.AlignedSegment]:
+    for pair in range(_UNPLACED_PAIRS):
+        for flag in (0x4D, 0x8D):
+            yield _read(header, f"unplaced.{pair}", flag, draw)
+
+
+def _read(
+    header: pysam.AlignmentHeader, name: str, flag: int, draw: random.Random
+) -> pysam.AlignedSegment:
+    read = pysam.AlignedSegment(header)
+    read.query_name, read.flag = name, flag
+    read.mapping_quality = 0 if flag & 4 else 60
+    read.query_sequence = "".join(draw.choices("ACGT", k=_READ))
+    drop = draw.choices((0, 4, 12), k=_READ // 10)
+    read.query_qualities = pysam.qualitystring_to_array(
+        "".join(chr(33 + max(2, 40 - lost)) * 10 for lost in accumulate(drop, max))
+    )
+    read.set_tag("RG", "demo")
+    return read
+
+
+def _write_variants(directory: Path, contigs: list[_Contig]) -> None:
+    plain = directory / "demo.vcf"
+    declared = (f"##contig=<ID={name},length={length}>\n" for name, length in CONTIGS.items())
+    columns = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tDEMO\n"
+    records = (line for contig in contigs for line in contig.variants)
+    plain.write_text(_VCF_HEADER + "".join(declared) + columns + "".join(records))
+    for name, kind, index in (("demo.vcf.gz", "z", "--tbi"), ("demo.bcf", "b", "--csi")):
+        path = str(directory / name)
+        view = ("--no-version", f"-O{kind}", "-o", path, str(plain))
+        pysam.bcftools.view(*view, catch_stdout=False)
+        pysam.bcftools.index(index, path)
+    plain.unlink()
