@@ -77,8 +77,15 @@ def test_truncated_records_are_not_given(length: int) -> None:
 
 @pytest.mark.parametrize(
     ("at", "code", "value"),
-    [(0, "I", 23), (0, "I", 0), (0, "I", 1 << 31), (4, "I", 0xFFFFFFFF), (8, "i", 1), (8, "i", -1)]
-    + [(12, "i", -2)],
+    [
+        (0, "I", 23),
+        (0, "I", 0),
+        (0, "I", 1 << 31),
+        (4, "I", 0xFFFFFFFF),
+        (8, "i", 1),
+        (8, "i", -1),
+        (12, "i", -2),
+    ],
 )
 def test_hostile_records(at: int, code: str, value: int) -> None:
     record = bytearray(bcf_record(0, 1, 1))

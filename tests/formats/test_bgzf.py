@@ -88,7 +88,7 @@ def test_broken_blocks(at: int, value: bytes) -> None:
 
 @given(st.binary(max_size=300), st.integers(0, 300), st.booleans())
 @settings(deadline=None)
-def test_round_trip(piece: bytes, times: int, noisy: bool) -> None:  # noqa: FBT001
+def test_round_trip(piece: bytes, times: int, noisy: bool) -> None:
     data = piece * times
     if noisy:
         data += random.Random(times).randbytes(len(data))

@@ -88,7 +88,9 @@ def test_truncation(make: object) -> None:
     for record in records:
         borders.add(max(borders) + len(record))
     step = max(1, len(stream) // 700)
-    for length in sorted({*range(0, len(stream), step), *borders, *(at - 1 for at in borders if at)}):
+    for length in sorted(
+        {*range(0, len(stream), step), *borders, *(at - 1 for at in borders if at)}
+    ):
         file = compress(stream[:length])
         if length in borders:
             assert b"".join(each.data for each in walked(file, layout, 0)) == stream[:length]

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ def test_merged_intervals_cover_the_same_bases(given_: list[Interval]) -> None:
     merged = merge(given_)
     assert bases(merged) == bases(given_)
     assert list(merged) == sorted(merged)
-    for before, after in zip(merged, merged[1:], strict=False):
+    for before, after in pairwise(merged):
         assert before.reference < after.reference or before.end < after.start
     assert all(each.start < each.end for each in merged)
     assert merge(merged) == merge(reversed(merged)) == merged
