@@ -31,7 +31,7 @@ test: $(STAMP)  ## the tests, exactness on a sample of regions
 	$(BIN)/python -m pytest -q -n $(JOBS)
 
 test-exact: $(STAMP)  ## exactness on every region: long
-	HTSGATE_EXACT=full $(BIN)/python -m pytest -q -n $(JOBS) -m exact \
+	EXACT=full $(BIN)/python -m pytest -q -n $(JOBS) -m exact \
 		--timeout=0 -o faulthandler_timeout=0
 
 lint: $(STAMP)  ## ruff: rules and format

@@ -31,6 +31,7 @@ MAX_BODY = 4096
 _KID = r"[A-Za-z0-9_-]{1,16}"
 _TOKEN = re.compile(rf"v1\.({_KID})\.([A-Za-z0-9_-]{{1,{MAX_BODY}}})\.([A-Za-z0-9_-]{{43}})")
 _CANONICAL_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _PURPOSE = b"htsgate capability v1"
 _CLOCK_SKEW = 30  # seconds by which another replica's clock may be ahead
 
@@ -114,7 +115,7 @@ class CapabilityCodec:
         self._keys = {kid: derive(secret, _PURPOSE) for kid, secret in keys.items()}
         self._unknown_key = secrets.token_bytes(32)
         self._signing_kid = signing_kid
-        self._signing_key = self._keys[signing_kid]
+        self._seal = hmac.new(self._keys[signing_kid], _prefix(signing_kid), "sha256")
         self._audience = audience
         self._lifetime = lifetime
         self._clock = clock
@@ -124,8 +125,9 @@ class CapabilityCodec:
         body = self._body(capability)
         if len(body) > MAX_BODY:
             raise CapabilityTooLong
-        kid = self._signing_kid
-        return f"v1.{kid}.{body}.{mac(self._signing_key, kid, body)}"
+        seal = self._seal.copy()  # the key and the prefix are hashed already
+        seal.update(body.encode("ascii"))
+        return f"v1.{self._signing_kid}.{body}.{_encode(seal.digest())}"
 
     def open(self, token: str) -> Capability:
         """The capability that was sealed, or `InvalidCapability`, or `ExpiredCapability`."""
@@ -261,7 +263,11 @@ def derive(master: bytes, purpose: bytes) -> bytes:
 
 def mac(key: bytes, kid: str, body: str) -> str:
     """The base64url HMAC-SHA256 that seals a body under a key."""
-    return _encode(hmac.digest(key, f"htsget-cap/v1.{kid}.{body}".encode("ascii"), "sha256"))
+    return _encode(hmac.digest(key, _prefix(kid) + body.encode("ascii"), "sha256"))
+
+
+def _prefix(kid: str) -> bytes:
+    return f"htsget-cap/v1.{kid}.".encode("ascii")
 
 
 def _canonical(claims: dict[str, object]) -> bytes:
@@ -273,7 +279,8 @@ def _canonical(claims: dict[str, object]) -> bytes:
 
 
 def _encode(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    text = binascii.b2a_base64(data, newline=False)
+    return text.translate(_URL_SAFE).rstrip(b"=").decode("ascii")
 
 
 def _decode(text: str) -> bytes:

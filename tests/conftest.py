@@ -30,7 +30,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
 def shared_data() -> Path:
     """The folder of real files, or skip."""
     if not SHARED_DATA.is_dir():
-        pytest.skip("no shared data: set HTSGATE_SHARED_DATA")
+        pytest.skip("no shared data: set SHARED_DATA")
     return SHARED_DATA
 
 

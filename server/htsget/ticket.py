@@ -5,9 +5,11 @@ records, so any replica can plan it without knowing what the maker of the ticket
 """
 
 import secrets
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
+from time import monotonic
 
 import orjson
 
@@ -19,15 +21,23 @@ from server.slicing.selection import Selection
 from server.slicing.slicers import Slicer
 
 _FEW = 16  # intervals, which fit into any URL
-_EVERYTHING = Selection()
+_MOST_HEADERS = 4096  # kept at a time
 
 
-@dataclass(frozen=True, slots=True)
 class TicketMaker:
-    """Makes tickets. `max_block_bytes` bounds what one URL gives, as far as the index can tell."""
+    """Makes tickets. `max_block_bytes` bounds what one URL gives, as far as the index can tell.
 
-    codec: CapabilityCodec
-    max_block_bytes: int
+    All tickets for an object within `header_seconds` name the same header URL: the header is the
+    same too, so a browser that keeps it need not fetch it for each region.
+    """
+
+    def __init__(
+        self, codec: CapabilityCodec, max_block_bytes: int, header_seconds: float = 30
+    ) -> None:
+        self._codec = codec
+        self._max_block_bytes = max_block_bytes
+        self._header_seconds = header_seconds
+        self._headers: OrderedDict[tuple[str, str, str, bool], tuple[float, str]] = OrderedDict()
 
     def header(self, item: DataObject, origin: str) -> bytes:
         """The ticket for `class=header`: one URL, whose bytes are a file without records."""
@@ -48,7 +58,7 @@ class TicketMaker:
         """
         size = item.stat.size
         # What is re-encoded comes on top of what is counted here.
-        limit = self.max_block_bytes - self.max_block_bytes // 8
+        limit = self._max_block_bytes - self._max_block_bytes // 8
         if regions is None:
             return [Selection(cut=cut) for cut in _cuts(0, size, limit, size)]
         placed = [region for region in regions if region.reference_name != UNPLACED]
@@ -72,20 +82,33 @@ class TicketMaker:
                 unplaced=part.unplaced,
                 sent_until=part.sent_until,
             )
-            for part in self.codec.split(whole)
+            for part in self._codec.split(whole)
         )
 
     def _render(self, item: DataObject, origin: str, bodies: Sequence[Selection]) -> bytes:
         """The ticket as JSON: `htsget` is its only key (htsget 1.3, "Response JSON fields")."""
-        ticket_id = secrets.token_hex(16)
-        parts = len(bodies) + 1
-        urls = []
-        for part, selection in enumerate((_EVERYTHING, *bodies), start=1):
-            data_class = DataClass.HEADER if part == 1 else DataClass.BODY
-            capability = _capability(item, data_class, selection, ticket_id, part, parts)
-            url = f"{origin}/blocks/{self.codec.seal(capability)}"
-            urls.append({"url": url, "headers": {}, "class": data_class})
+        sealed = self._header(item, closed=not bodies)
+        urls = [{"url": f"{origin}/blocks/{sealed}", "headers": {}, "class": DataClass.HEADER}]
+        ticket_id, parts = secrets.token_hex(16), len(bodies) + 1
+        for part, selection in enumerate(bodies, start=2):
+            capability = _capability(item, DataClass.BODY, selection, ticket_id, part, parts)
+            url = f"{origin}/blocks/{self._codec.seal(capability)}"
+            urls.append({"url": url, "headers": {}, "class": DataClass.BODY})
         return orjson.dumps({"htsget": {"format": item.format, "urls": urls}})
+
+    def _header(self, item: DataObject, *, closed: bool) -> str:
+        """The header's capability; `closed`: nothing follows it, so it carries the EOF marker."""
+        key = (item.object_id, item.stat.fingerprint, item.format, closed)
+        now = monotonic()
+        kept = self._headers.get(key)
+        if kept is not None and now < kept[0]:
+            return kept[1]
+        capability = _capability(item, DataClass.HEADER, Selection(), "", 1, 1 if closed else 2)
+        sealed = self._codec.seal(capability)
+        self._headers[key] = (now + self._header_seconds, sealed)
+        if len(self._headers) > _MOST_HEADERS:
+            self._headers.popitem(last=False)
+        return sealed
 
 
 def _capability(

@@ -1,6 +1,6 @@
 """Every slice is exactly what pysam gives for the region: each record once, in file order.
 
-`HTSGATE_EXACT=full` asks each file 1,000 regions by GET and 1,000 lists of regions by POST; a
+`EXACT=full` asks each file 1,000 regions by GET and 1,000 lists of regions by POST; a
 number in its place asks that many.
 """
 
@@ -15,7 +15,7 @@ from tests.support.oracle import Oracle, decode, first_difference, passes_quickc
 from tests.support.region_draws import for_get, for_post
 from tests.support.samples import RECIPES, shared_samples
 
-_EXTENT = os.environ.get("HTSGATE_EXACT", "").replace("full", "1000")
+_EXTENT = os.environ.get("EXACT", "").replace("full", "1000")
 BY_GET = int(_EXTENT or 36)
 BY_POST = int(_EXTENT or 9)
 KEYS = [*(recipe.key for recipe in RECIPES if recipe.indexed), *shared_samples()]

@@ -7,7 +7,7 @@ OPERATIONS = "MIDNSHP=X"
 Cigar = Sequence[tuple[int, str]]
 
 
-def bam_record(  # noqa: PLR0913
+def bam_record(
     reference: int,
     position: int,
     cigar: Cigar = (),

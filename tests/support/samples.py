@@ -16,7 +16,7 @@ from tests.support.sample_variants import VARIANT_RECIPES
 RECIPES: tuple[Recipe, ...] = (*BAM_RECIPES, *CRAM_RECIPES, *VARIANT_RECIPES, *HTSJDK_RECIPES)
 
 _REPOSITORY = Path(__file__).parents[2]
-SHARED_DATA = Path(os.environ.get("HTSGATE_SHARED_DATA", _REPOSITORY.parent / "shared" / "data"))
+SHARED_DATA = Path(os.environ.get("SHARED_DATA", _REPOSITORY.parent / "shared" / "data"))
 _SHARED_FASTA = {
     "cram/mitoAlignmentStartTest.cram": "fasta/mitoAlignmentStartTest.fa",
     "cram/CEUTrio.NA12878.20.first.8000.slices500.cram": "fasta/human_g1k_v37.20.subset.fasta",

@@ -27,7 +27,7 @@ from tests.support.cram_slices import (
 )
 
 SHARED = Path(
-    os.environ.get("HTSGATE_SHARED_DATA") or Path(__file__).resolve().parents[4] / "shared" / "data"
+    os.environ.get("SHARED_DATA") or Path(__file__).resolve().parents[4] / "shared" / "data"
 )
 
 
