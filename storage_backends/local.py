@@ -146,12 +146,20 @@ class LocalBackend:
             if file is None or file.inode != known.inode:
                 if file is not None:
                     self._retire(key)
-                file = self._files[key] = _OpenFile(self._open(key), known.inode)
+                file = self._files[key] = _OpenFile(self._open_pinned(key, known), known.inode)
                 while len(self._files) > self._limit:
                     self._retire(next(iter(self._files)))
             self._files.move_to_end(key)
             file.readers += 1
             return file
+
+    def _open_pinned(self, key: str, known: "_Known") -> int:
+        """A new descriptor of the very bytes that were seen: they may be replaced before it opens."""
+        descriptor = self._open(key)
+        if not known.is_still(os.fstat(descriptor)):
+            os.close(descriptor)
+            raise ObjectChanged("the object has changed")
+        return descriptor
 
     def _retire(self, key: str) -> None:
         file = self._files.pop(key)
