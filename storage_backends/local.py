@@ -154,7 +154,7 @@ class LocalBackend:
             return file
 
     def _open_pinned(self, key: str, known: "_Known") -> int:
-        """A new descriptor of the very bytes that were seen: they may be replaced before it opens."""
+        """A new descriptor of the bytes that were seen, if nobody replaced them meanwhile."""
         descriptor = self._open(key)
         if not known.is_still(os.fstat(descriptor)):
             os.close(descriptor)
