@@ -49,8 +49,8 @@ def main() -> int:
         for wanted in options.only or MEASUREMENTS:
             clock = time.monotonic()
             try:
-                for row in MEASUREMENTS[wanted](setting):
-                    rows.append(replace(row, gate=None) if setting.quick else row)
+                measured = MEASUREMENTS[wanted](setting)
+                rows += (replace(row, gate=None) if setting.quick else row for row in measured)
             except Unmeasurable as reason:
                 rows.append(Row(wanted, wanted, None, note=str(reason)))
             progress.print(f"{wanted}: {time.monotonic() - clock:.0f} s", style="dim")

@@ -74,18 +74,24 @@ class Row:
     @property
     def missed(self) -> bool:
         """Whether there is a gate, and the value is not within it."""
-        return self.gate is not None and not (self.value is not None and self.gate.met(self.value))
+        return self.gate is not None and self.value is not None and not self.gate.met(self.value)
 
 
-def take_turns(contenders: Mapping[str, Contender], rounds: int) -> dict[str, list[Sample]]:
+def take_turns(
+    contenders: Mapping[str, Contender],
+    rounds: int,
+    prepare: Callable[[], object] = lambda: None,
+) -> dict[str, list[Sample]]:
     """The samples of each contender, one a round, after a turn each to warm up.
 
-    Every other round goes in reverse order, so that none always follows the same one.
+    `prepare` is called before each round. Every other round goes in reverse order, so that none
+    always follows the same one.
     """
     samples: dict[str, list[Sample]] = {name: [] for name in contenders}
     for contender in contenders.values():
         contender()
     for number in range(rounds):
+        prepare()
         order = list(contenders)
         for name in order if number % 2 == 0 else reversed(order):
             samples[name].append(contenders[name]())

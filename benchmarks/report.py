@@ -68,6 +68,8 @@ def _number(value: float) -> str:
 
 
 def _verdict(row: Row, *, rich: bool = False) -> str:
+    if row.value is None:
+        return "not measured"
     if row.gate is None:
         return ""
     if row.missed:

@@ -40,6 +40,7 @@ def large_ranges(setting: Setting) -> Iterator[Row]:
                 "other": lambda: _stream(theirs, path, length if program else None),
             },
             setting.rounds,
+            setting.warm,
         )
     other = "nginx sendfile" if program else "aiohttp and loop.sendfile"
     figures = {"htsgate": throughput(samples["htsgate"]), other: throughput(samples["other"])}
@@ -68,7 +69,7 @@ def small_ranges(setting: Setting) -> Iterator[Row]:
         if program is not None:
             static = stack.enter_context(nginx(program, setting.inputs.served, setting.directory))
             contenders["nginx"] = lambda: setting.load.run(static, file, setting.seconds)
-        samples = take_turns(contenders, setting.rounds)
+        samples = take_turns(contenders, setting.rounds, setting.warm)
     rates = {name: rate(each) for name, each in samples.items()}
     costs = {name: micros(each) for name, each in samples.items()}
     # With a load generator slower than nginx, only processor time tells.
@@ -116,6 +117,7 @@ def tls(setting: Setting) -> Iterator[Row]:
                 "nginx": lambda: _stream(theirs, path, length, trusted),
             },
             setting.rounds,
+            setting.warm,
         )
     yield row_of(
         "tls-large-range",

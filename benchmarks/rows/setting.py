@@ -31,6 +31,12 @@ class Setting:
         """Whether figures are not the point of this run."""
         return self.inputs.scale.name == "quick"
 
+    def warm(self, path: Path | None = None) -> None:
+        """Read a file, by default the BAM, so that the system has it in memory."""
+        with (path or self.inputs.reads).open("rb", buffering=0) as file:
+            while file.read(1 << 22):
+                pass
+
     def region(self, length: int) -> tuple[str, int, int]:
         """A random region of the contig that is dense with reads, half of it at the longest."""
         return self._somewhere("chr20", 0, self.inputs.scale.dense, length)

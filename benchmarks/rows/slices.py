@@ -37,6 +37,7 @@ def edges(setting: Setting) -> Iterator[Row]:
             plain: list[Sample] = []
             bases = setting.bases(megabytes * 1_000_000)
             for number in range(setting.rounds + 1):
+                setting.warm()
                 ours, theirs = _pair(setting, server, client, whole, size, bases, times)
                 if number:  # the first is to warm up
                     exact.append(ours)
@@ -137,6 +138,7 @@ def _against_pysam(setting: Setting, cases: list[_Case]) -> Iterator[Row]:
                     "pysam": partial(_re_encoded, other, theirs, case),
                 },
                 setting.rounds,
+                partial(setting.warm, served / case.file),
             )
             yield row_of(
                 case.name,
@@ -185,7 +187,9 @@ def flatness(setting: Setting) -> Iterator[Row]:
             return Sample(times, time.perf_counter() - wall, time.process_time() - cpu)
 
         samples = take_turns(
-            {"10 Mb": lambda: plans(10_000_000), "10 kb": lambda: plans(10_000)}, setting.rounds
+            {"10 Mb": lambda: plans(10_000_000), "10 kb": lambda: plans(10_000)},
+            setting.rounds,
+            setting.warm,
         )
     yield row_of(
         "plan-flatness",

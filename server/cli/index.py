@@ -168,8 +168,6 @@ def _is_older(found: Path, path: Path) -> bool:
     return found.stat().st_mtime_ns < path.stat().st_mtime_ns - INDEX_AGE_TOLERANCE_NS
 
 
-
-
 def _build(path: Path, kind: str) -> Indexed:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".htsgate-index-") as directory:
         command = [sys.executable, "-P", str(_BUILDER), kind, str(path), directory]
