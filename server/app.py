@@ -4,6 +4,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
+from glob import glob
 from importlib.metadata import version
 from pathlib import Path
 
@@ -97,6 +98,8 @@ def open_library(settings: Settings, catalog: Catalog) -> Library:
             for key in keys:
                 if key.endswith(FASTA):
                     yield location.backend.path(key)
+        for pattern in settings.refget.sequences:
+            yield from map(Path, sorted(glob(pattern, recursive=True)))
 
     limits = WorkerLimits(deadline=settings.cram.timeout)
     services = CramServices(

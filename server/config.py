@@ -74,6 +74,14 @@ class CramSection(_Section):
     timeout: float = Field(60.0, gt=0, description="seconds that one container may take")
 
 
+class RefgetSection(_Section):
+    """`[refget]`: reference sequences, which slicing CRAM needs."""
+
+    sequences: tuple[str, ...] = Field(
+        (), description="FASTA files, or patterns of them, besides those in the locations"
+    )
+
+
 class ServiceSection(_Section):
     """`[service]`: what `service-info` says about who runs the server."""
 
@@ -120,6 +128,7 @@ class Settings(_Section):
     locations: tuple[Location, ...] = ()
     cache: CacheSection = CacheSection()
     cram: CramSection = CramSection()
+    refget: RefgetSection = RefgetSection()
     service: ServiceSection = ServiceSection()
 
 
@@ -128,6 +137,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "locations": Location,
     "cache": CacheSection,
     "cram": CramSection,
+    "refget": RefgetSection,
     "service": ServiceSection,
 }
 
@@ -196,7 +206,7 @@ def _check_environment() -> None:
 
 
 def _unknown(name: str, model: type[BaseModel]) -> str:
-    if model is Settings and name in ("auth", "refget", "database"):
+    if model is Settings and name in ("auth", "database"):
         return "this version does not know it yet; it would not be obeyed, so it is refused"
     close = get_close_matches(name, model.model_fields, n=1, cutoff=0.0)
     return f"no such setting; the nearest is {close[0]}" if close else "no such setting"
