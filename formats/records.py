@@ -71,7 +71,8 @@ def walk(reader: BgzfReader, layout: RecordFormat, offset: int) -> Iterator[Reco
     """
     blocks = reader.blocks(offset >> 16)
     buffer, at = b"", offset & 0xFFFF
-    # Where in the buffer each of its blocks begins (below 0 if cut off), and the virtual offset of that byte.
+    # Where in the buffer each of its blocks begins (below 0 if cut off), and the virtual offset of
+    # that byte.
     places: deque[tuple[int, int]] = deque()
     # A record that needs more comes with a quarter more at least: joining stays linear in its size.
     while fresh := _take(blocks, len(buffer) >> 2):
@@ -113,7 +114,8 @@ def _take(blocks: Iterator[Block], size: int) -> list[Block]:
 
 
 def _seek(places: deque[tuple[int, int]], at: int) -> tuple[int, int]:
-    """What to add to places in the block of `at` for virtual offsets, and where the next block begins.
+    """What to add to places in the block of `at` for virtual offsets, and where the next block
+    begins.
 
     Forgets the blocks before it.
     """

@@ -99,7 +99,7 @@ def open_library(settings: Settings, catalog: Catalog) -> Library:
                 if key.endswith(FASTA):
                     yield location.backend.path(key)
         for pattern in settings.refget.sequences:
-            yield from map(Path, sorted(glob(pattern, recursive=True)))
+            yield from map(Path, sorted(glob(pattern, recursive=True)))  # noqa: PTH207
 
     limits = WorkerLimits(deadline=settings.cram.timeout)
     services = CramServices(

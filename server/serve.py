@@ -62,7 +62,8 @@ async def _run(
 
 
 def _settle() -> None:
-    """Spare the garbage collector what lives as long as the process: it costs half a warm ticket."""
+    """Spare the garbage collector what lives as long as the process: it costs half a warm
+    ticket."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
