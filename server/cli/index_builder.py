@@ -21,7 +21,10 @@ def main(kind: str, path: str, directory: str) -> int:
     """Build what the kind of file takes; the exit status."""
     try:
         BUILDERS[kind](path, str(Path(directory, "index")))
-    except (SamtoolsError, OSError, ValueError, NotImplementedError) as error:
+    except SamtoolsError as error:
+        print(str(error.value).partition("stderr=")[2], file=sys.stderr)
+        return 1
+    except (OSError, ValueError, NotImplementedError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -39,23 +42,24 @@ def _cram(path: str, index: str) -> None:
 
 
 def _vcf(path: str, index: str) -> None:
+    # Forced, an index is built although the EOF marker is missing.
     verbosity = pysam.set_verbosity(0)  # it is no error that there is no index yet
     with pysam.VariantFile(path, ignore_truncation=True) as variants:
         lengths = [contig.length or 0 for contig in variants.header.contigs.values()]
     pysam.set_verbosity(verbosity)
     if max(lengths, default=0) <= LONGEST_FOR_BAI:
         try:
-            pysam.bcftools.index("--tbi", "-o", f"{index}.tbi", path)
+            pysam.bcftools.index("--tbi", "--force", "-o", f"{index}.tbi", path)
         except SamtoolsError:
             # The lengths of contigs need not be declared, so a CSI may do all the same.
             Path(f"{index}.tbi").unlink(missing_ok=True)
         else:
             return
-    pysam.bcftools.index("--csi", "-o", f"{index}.csi", path)
+    pysam.bcftools.index("--csi", "--force", "-o", f"{index}.csi", path)
 
 
 def _bcf(path: str, index: str) -> None:
-    pysam.bcftools.index("--csi", "-o", f"{index}.csi", path)
+    pysam.bcftools.index("--csi", "--force", "-o", f"{index}.csi", path)
 
 
 def _fasta(path: str, index: str) -> None:

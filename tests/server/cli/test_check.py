@@ -1,0 +1,241 @@
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pysam
+import pytest
+
+from formats.bgzf import EOF_MARKER
+from server.cli import order as look
+from server.cli import run
+from tests.support.samples import shared_samples
+
+
+def check(capsys: pytest.CaptureFixture[str], *arguments: Path | str) -> tuple[int, dict[str, Any]]:
+    """The exit status, and for each file its report."""
+    capsys.readouterr()
+    status = run(["check", "--json", *map(str, arguments)])
+    document = json.loads(capsys.readouterr().out)
+    assert document["problems"] == sum(
+        finding["severity"] == "problem"
+        for report in document["files"]
+        for finding in report["findings"]
+    )
+    assert status == (document["problems"] > 0)
+    reports = {Path(report["file"]).name: report for report in document["files"]}
+    assert len(reports) == len(document["files"])
+    return status, reports
+
+
+def findings(report: dict[str, Any], severity: str = "problem") -> dict[str, str]:
+    return {
+        each["about"]: each["message"]
+        for each in report["findings"]
+        if each["severity"] == severity
+    }
+
+
+def touch_later(path: Path, seconds: int = 100) -> None:
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + seconds * 10**9))
+
+
+def test_sound_files_are_fine(pristine_demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, reports = check(capsys, pristine_demo)
+    assert status == 0
+    assert {name: report["index"] for name, report in reports.items()} == {
+        "demo.fa": "demo.fa.fai",
+        "demo.bam": "demo.bam.bai",
+        "demo.cram": "demo.cram.crai",
+        "demo.vcf.gz": "demo.vcf.gz.tbi",
+        "demo.bcf": "demo.bcf.csi",
+    }
+    assert all(not report["findings"] for report in reports.values())
+    assert reports["demo.bam"]["id"] == "demo"
+    assert reports["demo.bam"]["looked_at"] == "first 20,000 records"
+    assert reports["demo.cram"]["looked_at"].startswith("all ")
+
+
+def test_the_table_names_what_is_wrong(
+    demo_files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (demo_files / "demo.bcf.csi").unlink()
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run(["check", f"name={demo_files}"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if "name/demo" in line and "BCF" in line]
+    assert "no index" in line
+    assert lines[-1] == "5 files, 1 problems, 0 notes"
+    assert "\x1b" not in "".join(lines)
+
+
+def test_indexes(demo_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Missing, too old, of another file, cut short, of another kind."""
+    (demo_files / "demo.vcf.gz.tbi").unlink()
+    touch_later(demo_files / "demo.bam")
+    crai = demo_files / "demo.cram.crai"
+    rows = gzip.decompress(crai.read_bytes()).splitlines(keepends=True)
+    crai.write_bytes(b"".join(rows[:-1]))
+    (demo_files / "demo.bcf.csi").write_bytes((demo_files / "demo.bam.bai").read_bytes())
+    _, reports = check(capsys, demo_files)
+    assert findings(reports["demo.vcf.gz"])["index"].startswith("no index")
+    assert reports["demo.vcf.gz"]["index"] is None
+    assert "older than its data" in findings(reports["demo.bam"])["index"]
+    assert "ends before the data do" in findings(reports["demo.cram"])["index"]
+    assert "regions are refused" in findings(reports["demo.bcf"])["index"]
+    for report in reports.values():
+        assert set(findings(report)) <= {"index"}
+
+
+def test_ends(demo_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No EOF marker, and files that end within a block."""
+    for name, cut in (("demo.bam", 28), ("demo.cram", 38), ("demo.vcf.gz", 28)):
+        path = demo_files / name
+        times = path.stat()
+        path.write_bytes(path.read_bytes()[:-cut])
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    (demo_files / "cut.bam").write_bytes((demo_files / "demo.bam").read_bytes()[:-40])
+    _, reports = check(capsys, demo_files)
+    for name in ("demo.bam", "demo.cram", "demo.vcf.gz"):
+        assert "may have been cut short" in findings(reports[name])["eof"]
+        assert list(findings(reports[name])) == ["eof"]
+    assert "the last block is cut short" in findings(reports["cut.bam"])["eof"]
+
+
+def test_a_marker_within_the_file_is_no_end(
+    demo_files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = demo_files / "demo.vcf.gz"
+    path.write_bytes(path.read_bytes() + EOF_MARKER)
+    pysam.tabix_index(str(path), preset="vcf", force=True)
+    _, reports = check(capsys, demo_files)
+    assert not reports["demo.vcf.gz"]["findings"]
+
+
+def test_what_is_not_bgzf(demo_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = gzip.decompress((demo_files / "demo.vcf.gz").read_bytes())
+    (demo_files / "gzip.vcf.gz").write_bytes(gzip.compress(text))
+    (demo_files / "text.vcf.gz").write_bytes(text)
+    (demo_files / "gzip.fa.gz").write_bytes(gzip.compress(b">one\nACGT\n"))
+    (demo_files / "empty.bcf").write_bytes(b"")
+    (demo_files / "words.bam").write_bytes(b"no BAM at all, but words\n" * 10)
+    (demo_files / "words.cram").write_bytes(b"no CRAM at all, but words\n" * 10)
+    _, reports = check(capsys, demo_files)
+    assert "plain gzip, not BGZF" in findings(reports["gzip.vcf.gz"])["header"]
+    assert "plain text" in findings(reports["text.vcf.gz"])["header"]
+    assert "plain gzip, not BGZF" in findings(reports["gzip.fa.gz"])["fasta"]
+    assert "empty" in findings(reports["empty.bcf"])["header"]
+    assert findings(reports["words.bam"])["header"]
+    assert findings(reports["words.cram"])["header"]
+    assert not reports["demo.bam"]["findings"]
+
+
+def test_order(demo_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bam = str(demo_files / "demo.bam")
+    pysam.sort("-n", "-o", str(demo_files / "byname.bam"), bam)
+    pysam.reheader(
+        "-P", "-c", "sed s/SO:coordinate/SO:unsorted/", bam, catch_stdout=False,
+        save_stdout=str(demo_files / "claims.bam"),
+    )  # fmt: skip
+    pysam.index(str(demo_files / "claims.bam"))
+    text = gzip.decompress((demo_files / "demo.vcf.gz").read_bytes()).decode()
+    header, _, records = text.rpartition("\tDEMO\n")
+    lines = records.splitlines(keepends=True)
+    with pysam.BGZFile(str(demo_files / "back.vcf.gz"), "w", None) as file:
+        file.write((header + "\tDEMO\n" + "".join([*lines[:50], lines[0], *lines[50:]])).encode())
+    _, reports = check(capsys, demo_files)
+    assert "not sorted by coordinate: record" in findings(reports["byname.bam"])["order"]
+    assert "record 51" in findings(reports["back.vcf.gz"])["order"]
+    assert "SO:unsorted" in findings(reports["claims.bam"], "note")["order"]
+    assert not findings(reports["claims.bam"])
+
+
+def test_a_look_has_a_limit(
+    demo_files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look, "MOST_RECORDS", 100)
+    monkeypatch.setattr(look, "MOST_CONTAINERS", 3)
+    _, reports = check(capsys, demo_files)
+    assert reports["demo.bcf"]["looked_at"] == "first 100 records"
+    assert reports["demo.cram"]["looked_at"] == "first 3 containers"
+    monkeypatch.setattr(look, "MOST_RECORDS", 1_000_000)
+    monkeypatch.setattr(look, "MOST_BYTES", 200_000)
+    _, reports = check(capsys, demo_files)
+    assert reports["demo.bam"]["looked_at"].startswith("first ")
+
+
+def test_references_of_crams(demo_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fasta = demo_files / "demo.fa"
+    fasta.write_text(fasta.read_text().replace("A", "C"))
+    touch_later(demo_files / "demo.fa.fai")
+    _, reports = check(capsys, demo_files)
+    message = findings(reports["demo.cram"])["references"]
+    assert "chr1" in message
+    assert "chrM" in message
+    assert "whole containers" in message
+    assert not reports["demo.bam"]["findings"]
+
+
+def test_fasta_files(demo_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fasta = demo_files / "demo.fa"
+    pysam.tabix_compress(str(fasta), str(demo_files / "packed.fa.gz"))
+    (demo_files / "packed.fa.gz.fai").write_bytes((demo_files / "demo.fa.fai").read_bytes())
+    (demo_files / "alone.fasta").write_bytes(fasta.read_bytes())
+    touch_later(fasta)
+    _, reports = check(capsys, demo_files)
+    assert ".gzi" in findings(reports["packed.fa.gz"])["fasta"]
+    assert ".fai" in findings(reports["alone.fasta"])["fasta"]
+    assert "older" in findings(reports["demo.fa"], "note")["index"]
+    pysam.faidx(str(demo_files / "packed.fa.gz"))
+    pysam.faidx(str(demo_files / "alone.fasta"))
+    status, _ = check(capsys, demo_files)
+    assert status == 0
+
+
+def test_files_that_no_id_leads_to(demo_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (demo_files / "demo.vcf.bgz").write_bytes((demo_files / "demo.vcf.gz").read_bytes())
+    (demo_files / "a\nb.bcf").write_bytes((demo_files / "demo.bcf").read_bytes())
+    other = demo_files / "other"
+    other.mkdir()
+    (other / "demo.bam").write_bytes((demo_files / "demo.bam").read_bytes())
+    capsys.readouterr()
+    assert run(["check", "--json", str(demo_files), str(other)]) == 1
+    reports = json.loads(capsys.readouterr().out)["files"]
+    shadowed = {
+        report["file"]: findings(report)["id"] for report in reports if "id" in findings(report)
+    }
+    assert shadowed.pop(str(demo_files / "a\\nb.bcf")).startswith("no id leads")
+    assert shadowed == {
+        str(demo_files / "demo.vcf.bgz"): f"shadowed: its id leads to {demo_files}/demo.vcf.gz",
+        str(other / "demo.bam"): f"shadowed: its id leads to {demo_files}/demo.bam",
+    }
+
+
+def test_a_single_file_and_its_id(demo_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, reports = check(capsys, f"x={demo_files / 'demo.bam'}")
+    assert status == 0
+    assert [report["id"] for report in reports.values()] == ["x/demo"]
+
+
+def test_locations_of_a_configuration(
+    demo_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "htsgate.toml"
+    config.write_text(f'[[locations]]\nname = "set"\nurl = "{demo_files}"\n')
+    status, reports = check(capsys, "--config", config)
+    assert status == 0
+    assert reports["demo.bam"]["id"] == "set/demo"
+
+
+@pytest.mark.parametrize("arguments", [[], ["/nonexistent"], ["--config", "/nonexistent.toml"]])
+def test_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", *arguments]) == 2
+    assert capsys.readouterr().err.startswith("htsgate: ")
+
+
+def test_real_files_are_fine(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, reports = check(capsys, shared_data)
+    assert status == 0
+    assert {sample.path.name for sample in shared_samples().values()} < set(reports)
