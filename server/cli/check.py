@@ -43,7 +43,10 @@ def check(options: argparse.Namespace) -> int:
 async def _reports(settings: Settings) -> list[Report]:
     console = Console(stderr=True)
     async with opened(settings) as (catalog, library):
-        fastas, files = list(fasta_files(catalog)), list(data_files(catalog))
+        fastas, files = (
+            list(fasta_files(catalog, settings.refget.sequences)),
+            list(data_files(catalog)),
+        )
         total = len(fastas) + len(files)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         hidden = total < _MANY or not console.is_terminal

@@ -37,7 +37,7 @@ def look_at_references(source: ByteSource, slicer: CramSlicer, report: Report) -
     more = " and others" if len(missing) > len(needed[:_MOST_NAMED]) else ""
     report.problem(
         "references",
-        f"no FASTA file of the locations holds {names}{more}, so whole containers are sent at the"
+        f"no configured FASTA file holds {names}{more}, so whole containers are sent at the"
         " edges of slices, with records outside the region",
     )
 

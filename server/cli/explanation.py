@@ -8,7 +8,7 @@ import pysam
 
 from formats.bgzf import BgzfReader
 from formats.cram import Container, read_container
-from formats.errors import MissingReference
+from formats.errors import CorruptData, MissingReference
 from formats.regions import UNPLACED, Interval, Region
 from formats.source import ByteSource
 from formats.windows import Bounds
@@ -64,7 +64,7 @@ class Explanation:
 def explain_region(
     source: ByteSource, header: Header, slicer: Slicer, region: Region
 ) -> Explanation:
-    """Answer a region as the server does, and tell how. Raises what planning and pysam raise."""
+    """Answer a region as the server does, and tell how. Raises what planning raises."""
     unplaced = region.reference_name == UNPLACED
     interval = None if unplaced else slicer.locate(region)
     selection = Selection(() if interval is None else (interval,), unplaced=unplaced)
@@ -146,7 +146,7 @@ def _is_stored(container: Container, segments: list[Segment]) -> bool:
 
 
 def _count(source: ByteSource, segments: Iterable[Segment], kind: Format) -> int:
-    """How many records htslib finds in the answer."""
+    """How many records htslib finds in the answer; `CorruptData` when it cannot read it."""
     verbosity = pysam.set_verbosity(0)
     try:
         with tempfile.NamedTemporaryFile(prefix="htsgate-", suffix=f".{kind.lower()}") as file:
@@ -160,6 +160,8 @@ def _count(source: ByteSource, segments: Iterable[Segment], kind: Format) -> int
             options = ["required_fields=0x2"] if kind is Format.CRAM else []
             with pysam.AlignmentFile(file.name, check_sq=False, format_options=options) as reads:
                 return sum(1 for _ in reads.fetch(until_eof=True))
+    except (OSError, ValueError) as error:
+        raise CorruptData(f"htslib cannot read the answer: {error}") from error
     finally:
         pysam.set_verbosity(verbosity)
 

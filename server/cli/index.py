@@ -22,7 +22,7 @@ from formats.errors import FormatError
 from server.app import FASTA
 from server.catalog import EXTENSIONS, index_keys
 from server.cli.inspection import not_bgzf, printable
-from server.cli.order import declared_order, look_at_containers
+from server.cli.order import denies_order, look_at_containers
 from server.config import ConfigurationError
 from server.model import Format
 from server.slicing.library import INDEX_AGE_TOLERANCE_NS
@@ -160,8 +160,7 @@ def _is_unsorted(path: Path) -> bool:
     with path.open("rb") as file:
         source = DescriptorSource(file.fileno(), path.stat().st_size)
         header = parse_header(source)
-        by_name = declared_order(header.text) == "queryname"
-        return by_name or look_at_containers(source, header).disorder > 0
+        return denies_order(header.text) or look_at_containers(source, header).disorder > 0
 
 
 def _is_older(found: Path, path: Path) -> bool:

@@ -3,13 +3,12 @@
 import asyncio
 from pathlib import Path
 
-from formats.bgzf import EOF_MARKER, MAX_BLOCK, BgzfReader, block_size
+from formats.bgzf import EOF_MARKER, MAX_BLOCK, block_size
 from formats.errors import CorruptData, FormatError
-from formats.source import ByteSource
 from server.catalog import Catalog, DataObject
 from server.cli.cram_references import look_at_references
 from server.cli.findings import Report
-from server.cli.order import Look, declared_order, look_at_containers, look_at_records
+from server.cli.order import Look, declared_order, denies_order, look_at_containers, look_at_records
 from server.cli.survey import DataFile
 from server.errors import HtsgetError
 from server.model import Format
@@ -18,8 +17,6 @@ from server.slicing.library import INDEX_AGE_TOLERANCE_NS, Header, Library
 from server.slicing.references import ReferenceStore
 from server.slicing.slicers import Slicer, StreamHeader, StreamSlicer
 from server.slicing.source import DescriptorSource
-
-_CUT_SHORT = "the last block is cut short: copy the file again"
 
 
 async def inspect_object(catalog: Catalog, library: Library, file: DataFile) -> Report:
@@ -82,14 +79,14 @@ def _look(item: DataObject, slicer: Slicer, header: Header, report: Report) -> N
                 )
                 look_at_references(source, slicer, report)
             elif isinstance(slicer, StreamSlicer) and isinstance(header, StreamHeader):
-                _look_at_end(source, report)
+                if source.read(source.size - len(EOF_MARKER), source.size) != EOF_MARKER:
+                    report.problem("eof", "no EOF marker: the file may have been cut short")
                 if slicer.stream.index is not None:
                     _look_at_index(slicer, source.size, report)
                 look = look_at_records(source, slicer.stream, item.format)
                 _judge(look, header.text, item.format, report)
         except FormatError as error:
-            if not any(finding.message == _CUT_SHORT for finding in report.findings):
-                report.problem("data", str(error))
+            report.problem("data", str(error))
 
 
 def _judge(look: Look, text: str, kind: Format, report: Report) -> None:
@@ -101,26 +98,10 @@ def _judge(look: Look, text: str, kind: Format, report: Report) -> None:
         )
     elif kind in (Format.BAM, Format.CRAM):
         order = declared_order(text)
-        if kind is Format.CRAM and order == "queryname":
-            # Containers on several references tell nothing of the order of their records.
-            report.problem("order", "not sorted by coordinate: the header says SO:queryname")
+        if kind is Format.CRAM and denies_order(text):
+            report.problem("order", f"not sorted by coordinate: the header says SO:{order}")
         elif order != "coordinate":
             report.note("order", f"the header says SO:{order}, yet what was looked at is in order")
-
-
-def _look_at_end(source: ByteSource, report: Report) -> None:
-    size = source.size
-    if source.read(size - len(EOF_MARKER), size) == EOF_MARKER:
-        return
-    reader = BgzfReader(source)
-    last = reader.next_border(max(0, size - MAX_BLOCK))
-    try:
-        whole = last < size and bool([block.end for block in reader.blocks(last)])
-    except CorruptData:
-        whole = False
-    report.problem(
-        "eof", "no EOF marker: the file may have been cut short" if whole else _CUT_SHORT
-    )
 
 
 def _look_at_index(slicer: StreamSlicer, size: int, report: Report) -> None:

@@ -37,6 +37,14 @@ def declared_order(text: str) -> str:
     return declared[1] if declared else "unknown"
 
 
+def denies_order(text: str) -> bool:
+    """Whether a header says that its records are not sorted by coordinate.
+
+    What CRAM containers tell of the order of their records is too little to contradict it.
+    """
+    return declared_order(text) in ("queryname", "unsorted")
+
+
 def look_at_records(source: ByteSource, stream: RecordStream, kind: Format) -> Look:
     """The first records of a BAM, VCF or BCF; `CorruptData` when they cannot be read."""
     walked = walk_records(BgzfReader(source), stream.layout, stream.first_record)
@@ -55,19 +63,24 @@ def look_at_containers(source: ByteSource, header: CramHeader) -> Look:
     places = (
         (container.reference, container.start, 0)
         for container in walk_containers(source, header)
-        if container.records and container.reference != MULTIPLE
+        if container.records
     )
     return _look(places, "containers", MOST_CONTAINERS, 0)
 
 
 def _look(places: Iterable[Place], what: str, most: int, limit: int) -> Look:
-    """Contigs must not come back, starts not decrease, and what has no place is last."""
+    """Contigs must not come back, starts not decrease, and what has no place is last.
+
+    Containers on several references tell nothing.
+    """
     number, seen = 0, set[Hashable]()
     current: Hashable = None
     position = 0
     for number, (contig, start, offset) in enumerate(places, start=1):
         if number > most or offset > limit:
             return Look(f"first {number - 1:,} {what}", 0)
+        if contig == MULTIPLE:
+            continue
         if contig != current:
             if contig in seen or current == UNPLACED:
                 return Look(f"first {number:,} {what}", number)

@@ -1,7 +1,8 @@
 """Every data object and FASTA file of the locations, whether it can be served or not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 
 from server.app import FASTA
@@ -37,9 +38,11 @@ def data_files(catalog: Catalog) -> Iterator[DataFile]:
                         yield DataFile(location, key, endpoint, kind, object_id)
 
 
-def fasta_files(catalog: Catalog) -> Iterator[Path]:
-    """The FASTA files of all locations, each once."""
-    paths = (location.backend.path(key) for location, key in _keys(catalog) if key.endswith(FASTA))
+def fasta_files(catalog: Catalog, patterns: Sequence[str]) -> Iterator[Path]:
+    """The FASTA files of all locations and those that match `patterns`, each once."""
+    paths = [location.backend.path(key) for location, key in _keys(catalog) if key.endswith(FASTA)]
+    for pattern in patterns:
+        paths += map(Path, sorted(glob(pattern, recursive=True)))  # noqa: PTH207
     return iter(dict.fromkeys(paths))
 
 

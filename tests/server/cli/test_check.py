@@ -101,7 +101,7 @@ def test_ends(demo_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("demo.bam", "demo.cram", "demo.vcf.gz"):
         assert "may have been cut short" in findings(reports[name])["eof"]
         assert list(findings(reports[name])) == ["eof"]
-    assert "the last block is cut short" in findings(reports["cut.bam"])["eof"]
+    assert "cut short" in findings(reports["cut.bam"])["header"]
 
 
 def test_a_marker_within_the_file_is_no_end(
@@ -143,10 +143,22 @@ def test_order(demo_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = gzip.decompress((demo_files / "demo.vcf.gz").read_bytes()).decode()
     header, _, records = text.rpartition("\tDEMO\n")
     lines = records.splitlines(keepends=True)
+    with (
+        pysam.AlignmentFile(str(demo_files / "byname.bam")) as reads,
+        pysam.AlignmentFile(
+            str(demo_files / "byname.cram"),
+            "wc",
+            template=reads,
+            reference_filename=str(demo_files / "demo.fa"),
+        ) as cram,
+    ):
+        for read in reads.fetch(until_eof=True):
+            cram.write(read)
     with pysam.BGZFile(str(demo_files / "back.vcf.gz"), "w", None) as file:
         file.write((header + "\tDEMO\n" + "".join([*lines[:50], lines[0], *lines[50:]])).encode())
     _, reports = check(capsys, demo_files)
     assert "not sorted by coordinate: record" in findings(reports["byname.bam"])["order"]
+    assert "SO:queryname" in findings(reports["byname.cram"])["order"]
     assert "record 51" in findings(reports["back.vcf.gz"])["order"]
     assert "SO:unsorted" in findings(reports["claims.bam"], "note")["order"]
     assert not findings(reports["claims.bam"])
@@ -176,6 +188,22 @@ def test_references_of_crams(demo_files: Path, capsys: pytest.CaptureFixture[str
     assert "chrM" in message
     assert "whole containers" in message
     assert not reports["demo.bam"]["findings"]
+
+
+def test_references_that_lie_elsewhere(
+    demo_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("demo.fa", "demo.fa.fai"):
+        (demo_files / name).rename(elsewhere / name)
+    status, reports = check(capsys, demo_files)
+    assert list(findings(reports["demo.cram"])) == ["references"]
+    config = tmp_path / "htsgate.toml"
+    config.write_text(f'[refget]\nsequences = ["{elsewhere}/*.fa"]\n')
+    status, reports = check(capsys, demo_files, "--config", config)
+    assert status == 0
+    assert reports["demo.fa"]["index"] == "demo.fa.fai"
 
 
 def test_fasta_files(demo_files: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from server.cli import run
 from server.cli.index import Outcome, build_missing
 from server.demo_data import FILES
+from tests.support.bgzf_layout import with_subfield
 
 _INDEXES = [name for name in FILES if name.endswith(("i", "csi"))]
 
@@ -76,6 +77,7 @@ def test_what_cannot_be_indexed_is_said(
     (demo_files / "cut.bam").write_bytes(bam.read_bytes()[:300_000])
     for name in ("demo.vcf.gz", "demo.bcf"):
         (demo_files / f"cut.{name}").write_bytes((demo_files / name).read_bytes()[:-40])
+    with_subfield(demo_files / "demo.vcf.gz", demo_files / "extra.vcf.gz")
     (demo_files / "empty.bam").write_bytes(b"")
     (demo_files / "words.cram").write_bytes(b"words" * 100)
     text = gzip.decompress((demo_files / "demo.vcf.gz").read_bytes())
@@ -94,13 +96,14 @@ def test_what_cannot_be_indexed_is_said(
     assert "block" in reasons.pop("cut.bam")
     assert reasons.pop("cut.demo.vcf.gz")
     assert reasons.pop("cut.demo.bcf")
+    assert reasons.pop("extra.vcf.gz").startswith("htslib reads it as plain gzip")
     assert reasons.pop("empty.bam") == "the file is empty"
     assert reasons.pop("words.cram") == "no CRAM file"
     assert "plain gzip" in reasons.pop("gzip.vcf.gz")
     assert "plain gzip" in reasons.pop("gzip.fa.gz")
     assert "Format error" in reasons.pop("ragged.fa")
     assert not reasons
-    assert lines[-1].endswith("10 failed")
+    assert lines[-1].endswith("11 failed")
     assert set(demo_files.iterdir()) == before
 
 
