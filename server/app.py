@@ -23,6 +23,8 @@ from server.service_info import Service, negotiate, service_info
 from server.slicing.cram_slicer import CramServices
 from server.slicing.library import Library
 from server.slicing.workers import WorkerLimits, WorkerPool
+from server.web.landing import landing_page
+from server.web.openapi import openapi
 from storage_backends.local import LocalBackend
 
 FASTA = (".fa", ".fasta", ".fna", ".fa.gz", ".fasta.gz", ".fna.gz", ".fa.bgz", ".fasta.bgz")
@@ -64,6 +66,7 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
     app.on_response_prepare.append(cors.on_response_prepare)
     app[CATALOG], app[LIBRARY] = catalog, library
     _add_service_info(app, settings)
+    _add_pages(app, settings, routes)
     routes.add_to(app)
     app.router.add_get("/health/live", _live)
     app.router.add_get("/health/ready", partial(_ready, catalog))
@@ -136,6 +139,27 @@ def _add_service_info(app: web.Application, settings: Settings) -> None:
             return web.Response(body=document, headers={"Content-Type": content_type})
 
         app.router.add_get(f"/{endpoint}/service-info", answer)
+
+
+def _add_pages(app: web.Application, settings: Settings, routes: HtsgetRoutes) -> None:
+    document = orjson.dumps(openapi(version("htsgate")))
+
+    async def describe(_: web.Request) -> web.Response:
+        return web.Response(body=document, content_type="application/json")
+
+    async def land(request: web.Request) -> web.Response:
+        page = landing_page(
+            name=settings.service.name,
+            description=settings.service.description,
+            origin=routes.origin(request),
+            organization=settings.service.organization_name,
+            organization_url=settings.service.organization_url,
+            version=version("htsgate"),
+        )
+        return web.Response(body=page, content_type="text/html", charset="utf-8")
+
+    app.router.add_get("/openapi.json", describe)
+    app.router.add_get("/", land)
 
 
 async def _live(_: web.Request) -> web.Response:

@@ -131,12 +131,17 @@ def _listen(settings: Settings) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     for _ in range(settings.server.workers):
         listener = socket.socket(family, socket.SOCK_STREAM)
+        sockets.append(listener)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if settings.server.workers > 1:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind((host, port))
+        try:
+            listener.bind((host, port))
+        except OSError:
+            for each in sockets:
+                each.close()
+            raise
         port = listener.getsockname()[1]
-        sockets.append(listener)
     return sockets
 
 

@@ -75,7 +75,7 @@ class HtsgetRoutes:
         request[OBJECT] = self._pseudonym(object_id)
         with naming(object_id):
             item = await self.catalog.resolve(endpoint, object_id, query.format)
-            ticket = await self._answer(query, item, self._origin(request))
+            ticket = await self._answer(query, item, self.origin(request))
         content_type = negotiate(request.headers.get("Accept"))
         # A ticket's URLs expire, so it is nothing to keep.
         headers = {"Content-Type": content_type, "Cache-Control": "no-store"}
@@ -95,8 +95,8 @@ class HtsgetRoutes:
         selections = self.tickets.select(item, slicer, query.regions)
         return self.tickets.records(item, origin, selections)
 
-    def _origin(self, request: web.Request) -> str:
-        """What ticket URLs begin with: as configured, else as the client addressed us."""
+    def origin(self, request: web.Request) -> str:
+        """What URLs of this server begin with: as configured, else as the client addressed us."""
         if self.public_url is not None:
             return self.public_url.rstrip("/")
         host = request.headers.get("Host", "")

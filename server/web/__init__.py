@@ -1,0 +1,1 @@
+"""Pages for people, and the description of the interface for machines."""
