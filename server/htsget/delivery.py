@@ -39,15 +39,17 @@ async def send(
     """
     start, end = byte_range
     segments = list(clip(plan.segments, start, end))
+    modified = os.fstat(descriptor).st_mtime_ns
     if end - start <= SMALL:
         pieces = [
             await _read(descriptor, segment) if isinstance(segment, Stored) else segment
             for segment in segments
         ]
+        if os.fstat(descriptor).st_mtime_ns != modified:
+            raise ObjectChanged("the object changed while it was read")
         return web.Response(status=status, headers=headers, body=b"".join(pieces))
     response = web.StreamResponse(status=status, headers=headers)
     response.content_length = end - start
-    modified = os.fstat(descriptor).st_mtime_ns
     await response.prepare(request)
     for number, segment in enumerate(segments, start=1):
         if number == len(segments) and os.fstat(descriptor).st_mtime_ns != modified:

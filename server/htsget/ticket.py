@@ -143,7 +143,7 @@ def _grouped(
     group: list[Interval] = []
     held, before = 0, None
     for interval in intervals:
-        start, end = slicer.extent(interval)
+        start, end = (min(offset, size) for offset in slicer.extent(interval))
         if group and held + end - start > limit:
             yield Selection(tuple(group), sent_until=_sent_until(before, group[0]))
             before, group, held = group[-1], [], 0

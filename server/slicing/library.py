@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from formats import bgzf
+from formats.binning import MAX_INDEX_BYTES
 from formats.errors import CorruptData, UnindexableRange
 from server.cache import ByteCache
 from server.catalog import DataObject
@@ -148,6 +149,8 @@ class Library:
             raise UnindexableRange("this object has no index: it can be fetched whole only")
         if item.index_stat.modified_ns < item.stat.modified_ns - INDEX_AGE_TOLERANCE_NS:
             raise CorruptData("the index is older than its data")
+        if item.index_stat.size > MAX_INDEX_BYTES:
+            raise CorruptData("the index is too large")
         return await item.backend.read(
             item.index_key, 0, item.index_stat.size, fingerprint=item.index_stat.fingerprint
         )

@@ -83,11 +83,23 @@ class StreamHeader:
 def read_stream_header(source: ByteSource, kind: Format) -> StreamHeader:
     """Read and re-encode a header; `CorruptData` when it is malformed."""
     read = {Format.BAM: bam.read_header, Format.VCF: vcf.read_header, Format.BCF: bcf.read_header}
-    header: Header = read[kind](bgzf.BgzfReader(source))
+    reader = bgzf.BgzfReader(source)
+    header: Header = read[kind](reader)
     end = max(bgzf.data_end(source), header.first_record >> 16)
+    if end == source.size:
+        _check_tail(reader, end)
     return StreamHeader(
         kind, bgzf.compress(header.payload), header.names, header.first_record, end, header.text
     )
+
+
+def _check_tail(reader: bgzf.BgzfReader, end: int) -> None:
+    """Without an EOF marker a file may be whole or cut short: its last block must be whole."""
+    border = reader.next_border(max(end - bgzf.MAX_BLOCK, 0))
+    if border == end > 0:
+        raise CorruptData("the file ends within a block")
+    for _ in reader.blocks(border):
+        pass
 
 
 class StreamSlicer:
