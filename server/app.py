@@ -2,11 +2,9 @@
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from functools import partial
-from glob import glob
 from importlib.metadata import version
-from pathlib import Path
 
 import orjson
 from aiohttp import web
@@ -23,12 +21,10 @@ from server.service_info import Service, negotiate, service_info
 from server.slicing.cram_slicer import CramServices
 from server.slicing.library import Library
 from server.slicing.workers import WorkerLimits, WorkerPool
+from server.survey import FASTA, fasta_files
 from server.web.landing import landing_page
 from server.web.openapi import openapi
 from storage_backends.local import LocalBackend
-
-FASTA = (".fa", ".fasta", ".fna", ".fa.gz", ".fasta.gz", ".fna.gz", ".fa.bgz", ".fasta.bgz")
-"""Extensions by which reference sequences are found in a location."""
 
 CATALOG = web.AppKey("CATALOG", Catalog)
 LIBRARY = web.AppKey("LIBRARY", Library)
@@ -95,18 +91,11 @@ def open_catalog(settings: Settings) -> Catalog:
 def open_library(settings: Settings, catalog: Catalog) -> Library:
     """The library over a catalog's objects."""
 
-    def find_fasta() -> Iterator[Path]:
-        for location in catalog.locations:
-            keys = location.backend.keys() if location.only is None else iter((location.only,))
-            for key in keys:
-                if key.endswith(FASTA):
-                    yield location.backend.path(key)
-        for pattern in settings.refget.sequences:
-            yield from map(Path, sorted(glob(pattern, recursive=True)))  # noqa: PTH207
-
     limits = WorkerLimits(deadline=settings.cram.timeout)
     services = CramServices(
-        WorkerPool(settings.cram.workers, limits), find_fasta, settings.cache.plan_bytes // 2
+        WorkerPool(settings.cram.workers, limits),
+        partial(fasta_files, catalog, settings.refget.sequences),
+        settings.cache.plan_bytes // 2,
     )
     return Library(
         services,

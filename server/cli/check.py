@@ -16,9 +16,9 @@ from server.catalog import Catalog
 from server.cli.findings import Report, Severity
 from server.cli.inspection import inspect_fasta, inspect_object, printable
 from server.cli.locations import location_settings, opened
-from server.cli.survey import DataFile, data_files, fasta_files
 from server.config import Settings
 from server.slicing.library import Library
+from server.survey import DataFile, data_files, fasta_files
 from storage_backends.base import StorageError
 
 _MANY = 10

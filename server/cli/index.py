@@ -19,7 +19,6 @@ from rich.text import Text
 from formats.bgzf import MAX_BLOCK
 from formats.cram import parse_header
 from formats.errors import FormatError
-from server.app import FASTA
 from server.catalog import EXTENSIONS, index_keys
 from server.cli.inspection import not_bgzf, printable
 from server.cli.order import denies_order, look_at_containers
@@ -27,6 +26,7 @@ from server.config import ConfigurationError
 from server.model import Format
 from server.slicing.library import INDEX_AGE_TOLERANCE_NS
 from server.slicing.source import DescriptorSource
+from server.survey import FASTA
 
 _BUILDER = Path(__file__).with_name("index_builder.py")
 _MOST_AT_A_TIME = 4

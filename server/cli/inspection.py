@@ -9,7 +9,6 @@ from server.catalog import Catalog, DataObject
 from server.cli.cram_references import look_at_references
 from server.cli.findings import Report
 from server.cli.order import Look, declared_order, denies_order, look_at_containers, look_at_records
-from server.cli.survey import DataFile
 from server.errors import HtsgetError
 from server.model import Format
 from server.slicing.cram_slicer import CramSlicer
@@ -17,6 +16,7 @@ from server.slicing.library import INDEX_AGE_TOLERANCE_NS, Header, Library
 from server.slicing.references import ReferenceStore
 from server.slicing.slicers import Slicer, StreamHeader, StreamSlicer
 from server.slicing.source import DescriptorSource
+from server.survey import DataFile
 
 
 async def inspect_object(catalog: Catalog, library: Library, file: DataFile) -> Report:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 
-from server.app import FASTA
 from server.catalog import EXTENSIONS, Catalog, ServedLocation
 from server.model import Endpoint, Format
+
+FASTA = (".fa", ".fasta", ".fna", ".fa.gz", ".fasta.gz", ".fna.gz", ".fa.bgz", ".fasta.bgz")
+"""The extensions by which reference sequences are found."""
 
 
 @dataclass(frozen=True, slots=True)
