@@ -5,10 +5,8 @@ A container goes out verbatim only when index and header say that all its record
 every other that the index selects is trimmed record by record in a decoding process.
 """
 
-import threading
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -33,7 +31,8 @@ from server.slicing.jobs import Bases, Job, Keep, Probe
 from server.slicing.references import ReferenceStore
 from server.slicing.segments import Segment, Stored
 from server.slicing.selection import Selection
-from server.slicing.workers import WorkerPool, reference_token
+from server.slicing.trimming import Trimmer
+from server.slicing.workers import reference_token
 
 OnMissing = Literal["refuse", "whole"]
 
@@ -42,51 +41,6 @@ MAX_TRIMMED = 1 << 28
 
 _HEADER_ROOM = 64
 """Most bytes of a container header, but for its landmarks."""
-
-
-class EdgeCache:
-    """Trimmed containers, least recently used first out, up to `capacity` bytes; thread-safe."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._held = 0
-        self._edges: OrderedDict[Hashable, bytes | None] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable) -> tuple[bytes | None] | None:
-        """The edge in a tuple of one, or None."""
-        with self._lock:
-            if key not in self._edges:
-                return None
-            self._edges.move_to_end(key)
-            return (self._edges[key],)
-
-    def put(self, key: Hashable, edge: bytes | None) -> None:
-        """Keep an edge, unless it is a large part of the whole."""
-        weight = _weight(edge)
-        if weight > self._capacity // 8:
-            return
-        with self._lock:
-            if key in self._edges:
-                return
-            self._edges[key] = edge
-            self._held += weight
-            while self._held > self._capacity:
-                self._held -= _weight(self._edges.popitem(last=False)[1])
-
-
-def _weight(edge: bytes | None) -> int:
-    return len(edge or b"") + 500
-
-
-@dataclass(frozen=True, slots=True)
-class Trimmer:
-    """What trimming needs. `key` names the object and its version in the cache."""
-
-    pool: WorkerPool
-    references: ReferenceStore
-    cache: EdgeCache | None = None
-    key: Hashable = None
 
 
 def plan_cram(

@@ -11,10 +11,11 @@ from formats.cram import CramHeader, parse_header, read_container
 from formats.errors import CorruptData, FormatError, UnknownReference
 from formats.regions import Interval, Region
 from formats.source import ByteSource
-from server.slicing.cram import EdgeCache, Trimmer, plan_cram
+from server.slicing.cram import plan_cram
 from server.slicing.references import ReferenceStore
 from server.slicing.segments import Segment
 from server.slicing.selection import Selection
+from server.slicing.trimming import EdgeCache, Trimmer
 from server.slicing.workers import WorkerPool
 
 _log = logging.getLogger(__name__)

@@ -12,10 +12,11 @@ import pytest
 from formats.crai import scan_containers
 from formats.cram import walk
 from formats.regions import UNBOUNDED, Interval
-from server.slicing.cram import Trimmer, plan_cram
+from server.slicing.cram import plan_cram
 from server.slicing.references import ReferenceStore
 from server.slicing.segments import Segment, Stored
 from server.slicing.selection import Selection
+from server.slicing.trimming import Trimmer
 from server.slicing.workers import WorkerPool
 from tests.support.cram_slices import (
     LAYOUTS,

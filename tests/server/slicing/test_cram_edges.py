@@ -1,4 +1,4 @@
-"""Reads that the span of their CRAM container leaves out: placed, unmapped, without a mapped mate."""
+"""Reads that the span of their CRAM container leaves out: placed, but unmapped like their mates."""
 
 from pathlib import Path
 
@@ -9,10 +9,11 @@ from formats.crai import parse_crai
 from formats.cram import parse_header
 from formats.regions import UNBOUNDED, Interval
 from formats.source import BytesSource
-from server.slicing.cram import Trimmer, plan_cram
+from server.slicing.cram import plan_cram
 from server.slicing.references import ReferenceStore
 from server.slicing.segments import Stored
 from server.slicing.selection import Selection
+from server.slicing.trimming import Trimmer
 from server.slicing.workers import WorkerPool
 
 HEADER = pysam.AlignmentHeader.from_dict(
@@ -36,7 +37,7 @@ def read(name: str, start: int, *, mapped: bool = True) -> pysam.AlignedSegment:
 def path(tmp_path: Path) -> Path:
     """Two containers of 100 reads; each ends with an unmapped read far beyond its stored span."""
     path = tmp_path / "lone.cram"
-    options = [b"no_ref=1", b"seqs_per_slice=100"]
+    options = ["no_ref=1", "seqs_per_slice=100"]
     with pysam.AlignmentFile(str(path), "wc", header=HEADER, format_options=options) as out:
         for begin, lone in ((100, 5_000), (6_000, 9_000)):
             for number in range(99):

@@ -11,10 +11,11 @@ from formats.cram import parse_header, walk
 from formats.errors import CorruptData, MissingReference, UnindexableRange
 from formats.regions import UNBOUNDED, Interval, merge
 from formats.source import BytesSource
-from server.slicing.cram import EdgeCache, Trimmer, missing_references, plan_cram
+from server.slicing.cram import missing_references, plan_cram
 from server.slicing.references import ReferenceStore
 from server.slicing.segments import Stored
 from server.slicing.selection import Selection
+from server.slicing.trimming import EdgeCache, Trimmer
 from server.slicing.workers import WorkerPool
 from tests.support.cram_slices import NAMES, Cram, draw_selection, write_cram
 
