@@ -83,7 +83,8 @@ class Library:
         Raises `UnindexableRange` without an index, and `CorruptData` when the index is older than
         the data, malformed or of another file.
         """
-        key = (*_identity(item), item.index_stat.fingerprint if indexed and item.index_stat else "")
+        index = item.index_stat.fingerprint if indexed and item.index_stat else ""
+        key = (*_identity(item), indexed, index)
         slicer = self._slicers.peek(key)
         if slicer is None:
             slicer = await self._slicers.get(key, lambda: self._open(item, indexed=indexed))
