@@ -40,9 +40,14 @@ class ByteCache(Generic[K, V]):
         if task is None:
             task = asyncio.ensure_future(self._load(key, load))
             self._loading[key] = task
-            task.add_done_callback(lambda _: self._loading.pop(key, None))
+            task.add_done_callback(lambda done: self._loaded(key, done))
         # One waiter that goes away must not take the value from the others.
         return await asyncio.shield(task)
+
+    def _loaded(self, key: K, task: asyncio.Task[V]) -> None:
+        del self._loading[key]
+        if not task.cancelled():
+            task.exception()  # seen, also when everyone who waited has left
 
     async def _load(self, key: K, load: Callable[[], Awaitable[V]]) -> V:
         value = await load()
