@@ -173,26 +173,26 @@ async def test_small_answer_from_a_source_that_ends_early(source: Path) -> None:
 
 async def test_source_that_is_truncated_while_it_is_sent(source: Path) -> None:
     """The client reads slowly, so the server is in the midst of it."""
-    async with sending(source, plan(b"head", Stored(0, 12 << 20), b"tail")) as (session, url):
-        async with session.get(url) as response:
-            await response.content.readexactly(100)
-            os.truncate(source, 11 << 20)
-            await asyncio.sleep(0.1)
-            with pytest.raises(aiohttp.ClientError):
-                await response.read()
+    planned = plan(b"head", Stored(0, 12 << 20), b"tail")
+    async with sending(source, planned) as (session, url), session.get(url) as response:
+        await response.content.readexactly(100)
+        os.truncate(source, 11 << 20)
+        await asyncio.sleep(0.1)
+        with pytest.raises(aiohttp.ClientError):
+            await response.read()
 
 
 async def test_source_that_changes_while_it_is_sent(
     source: Path, tls: ssl.SSLContext | None
 ) -> None:
-    async with sending(source, plan(b"head", Stored(0, 12 << 20), b"tail"), tls) as (session, url):
-        async with session.get(url) as response:
-            await response.content.readexactly(100)
-            with source.open("r+b") as file:
-                file.write(b"changed")
-            await asyncio.sleep(0.1)
-            with pytest.raises(aiohttp.ClientError):
-                await response.read()
+    planned = plan(b"head", Stored(0, 12 << 20), b"tail")
+    async with sending(source, planned, tls) as (session, url), session.get(url) as response:
+        await response.content.readexactly(100)
+        with source.open("r+b") as file:
+            file.write(b"changed")
+        await asyncio.sleep(0.1)
+        with pytest.raises(aiohttp.ClientError):
+            await response.read()
 
 
 async def test_tickets_and_blocks_over_tls(data: Path, certificate: Path) -> None:
