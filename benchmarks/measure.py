@@ -84,16 +84,16 @@ def take_turns(
 ) -> dict[str, list[Sample]]:
     """The samples of each contender, one a round, after a turn each to warm up.
 
-    `prepare` is called before each round. Every other round goes in reverse order, so that none
+    `prepare` is called before each turn. Every other round goes in reverse order, so that none
     always follows the same one.
     """
     samples: dict[str, list[Sample]] = {name: [] for name in contenders}
     for contender in contenders.values():
         contender()
     for number in range(rounds):
-        prepare()
         order = list(contenders)
         for name in order if number % 2 == 0 else reversed(order):
+            prepare()
             samples[name].append(contenders[name]())
     return samples
 

@@ -15,7 +15,7 @@ SPARSE_LENGTH = 1_000_000
 _SPARSE_READS = 2_000
 _MATE = 300  # from a read to its mate, in bases
 _BATCH = 100_000
-_QUALITIES = np.array([37] * 37 + [25, 11, 2], dtype=np.uint8)
+_QUALITIES = np.array([37] * 15 + [25, 25, 11, 11, 2], dtype=np.uint8)
 _NIBBLES = np.array([1, 2, 4, 8], dtype=np.uint8)  # A, C, G, T
 
 _RECORD = np.dtype(
