@@ -35,9 +35,9 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
 
     Raises `ConfigurationError` for settings that cannot be served.
     """
+    master = read_secret(settings.server) or secret or secrets.token_bytes(32)
     catalog = open_catalog(settings)
     library = open_library(settings, catalog)
-    master = read_secret(settings.server) or secret or secrets.token_bytes(32)
     codec = CapabilityCodec(
         {"k1": master},
         signing_kid="k1",
