@@ -1,0 +1,164 @@
+"""`htsgate serve` as a process: start, several workers, signals, failures."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HTSGATE_")}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **more}
+
+
+@contextmanager
+def started(*arguments: str, **env: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process and the URL that it prints once it accepts connections."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "server", "serve", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(**env),
+        cwd=ROOT,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("htsgate serves http"), (line, process.poll())
+        yield process, line.split()[2]
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate(timeout=40)
+
+
+def refused(*arguments: str, **env: str) -> str:
+    """What a start that cannot succeed says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "server", "serve", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment(**env),
+        cwd=ROOT,
+        timeout=40,
+        check=False,
+    )
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def fetch(url: str) -> bytes:
+    # Each request on a connection of its own, so that the workers take turns.
+    with urllib.request.urlopen(url, timeout=20) as response:  # noqa: S310
+        body: bytes = response.read()
+        return body
+
+
+def ticket(base: str, path: str) -> list[str]:
+    document: dict[str, Any] = json.loads(fetch(base + path))
+    return [each["url"] for each in document["htsget"]["urls"]]
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    """Server processes of a supervisor."""
+    found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [
+        int(each) for each in found if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()
+    ]
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+    except OSError:
+        return True
+
+
+def test_one_process(data: Path) -> None:
+    with started(str(data), "--port", "0") as (process, url):
+        assert fetch(f"{url}/health/live")
+        for block in ticket(url, "/reads/reads?referenceName=one"):
+            assert fetch(block)
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            fetch(f"{url}/reads/nope")
+        assert refusal.value.code == 404
+        refusal.value.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+
+
+def test_several_processes(data: Path) -> None:
+    """Tickets of one open on the others; all of them answer; SIGTERM ends them all."""
+    with started(f"kg={data}", "--workers", "2", "--port", "0") as (process, url):
+        workers = children(process)
+        assert len(workers) == 2
+        first = None
+        for _ in range(12):
+            urls = ticket(url, "/reads/kg/reads?referenceName=one")
+            answered = [fetch(block) for _ in range(2) for block in urls]
+            first = first or answered[:2]
+            assert answered == first * 2
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+        assert all(gone(worker) for worker in workers)
+
+
+def test_worker_that_is_killed(data: Path) -> None:
+    """The service ends, with an exit status that makes its manager start it anew."""
+    with started(str(data), "--workers", "2", "--port", "0") as (process, url):
+        assert fetch(f"{url}/health/live")
+        workers = children(process)
+        os.kill(workers[0], signal.SIGKILL)
+        assert process.wait(timeout=30) != 0
+        assert all(gone(worker) for worker in workers)
+
+
+def test_supervisor_that_is_killed(data: Path) -> None:
+    """No worker is left behind with the port."""
+    with started(str(data), "--workers", "2", "--port", "0") as (process, _):
+        workers = children(process)
+        process.kill()
+        deadline = time.monotonic() + 20
+        while not all(gone(worker) for worker in workers) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert all(gone(worker) for worker in workers)
+
+
+def test_settings_come_from_file_environment_and_flags(data: Path, tmp_path: Path) -> None:
+    config = tmp_path / "htsgate.toml"
+    config.write_text(
+        f'[server]\nport = 0\npublic_url = "https://file.example"\n[[locations]]\nurl = "{data}"\n'
+    )
+    with started("--config", str(config)) as (_, url):
+        assert url == "https://file.example"
+    public = "https://environment.example"
+    with started("--config", str(config), HTSGATE_SERVER__PUBLIC_URL=public) as (_, url):
+        assert url == public
+
+
+def test_starts_that_cannot_succeed(data: Path, tmp_path: Path) -> None:
+    assert "directory or a file" in refused()
+    assert "nothing" in refused(str(tmp_path / "nothing"))
+    assert "port" in refused(str(data), "--port", "99999")
+    assert "certificate" in refused(str(data), HTSGATE_SERVER__TLS_CERTIFICATE=str(tmp_path / "no"))
+
+
+def test_port_that_is_taken(data: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        message = refused(str(data), "--port", str(taken.getsockname()[1]))
+    assert "in use" in message
