@@ -16,6 +16,7 @@ import hmac
 import json
 import re
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -33,6 +34,7 @@ _TOKEN = re.compile(rf"v1\.({_KID})\.([A-Za-z0-9_-]{{1,{MAX_BODY}}})\.([A-Za-z0-
 _CANONICAL_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _PURPOSE = b"htsgate capability v1"
+_MOST_OPENED = 1024
 _CLOCK_SKEW = 30  # seconds by which another replica's clock may be ahead
 
 
@@ -116,6 +118,8 @@ class CapabilityCodec:
         self._unknown_key = secrets.token_bytes(32)
         self._signing_kid = signing_kid
         self._seal = hmac.new(self._keys[signing_kid], _prefix(signing_kid), "sha256")
+        # Clients fetch a block in many ranges: what was opened need not be verified again.
+        self._opened: OrderedDict[str, Capability] = OrderedDict()
         self._audience = audience
         self._lifetime = lifetime
         self._clock = clock
@@ -131,6 +135,16 @@ class CapabilityCodec:
 
     def open(self, token: str) -> Capability:
         """The capability that was sealed, or `InvalidCapability`, or `ExpiredCapability`."""
+        capability = self._opened.get(token)
+        if capability is None:
+            capability = self._opened[token] = self._open(token)
+            if len(self._opened) > _MOST_OPENED:
+                self._opened.popitem(last=False)
+        if capability.expires <= self._clock():
+            raise ExpiredCapability
+        return capability
+
+    def _open(self, token: str) -> Capability:
         match = _TOKEN.fullmatch(token)
         if match is None:
             raise InvalidCapability
@@ -232,8 +246,6 @@ class CapabilityCodec:
         expires = _integer(claims["exp"])
         if _integer(claims["iat"]) > now + _CLOCK_SKEW:
             raise InvalidCapability
-        if expires <= now:
-            raise ExpiredCapability
         packed = claims.get("rg")
         cut = claims.get("cut")
         part, parts = _integers(claims["n"])

@@ -47,7 +47,8 @@ async def send(
         ]
         if os.fstat(descriptor).st_mtime_ns != modified:
             raise ObjectChanged("the object changed while it was read")
-        return web.Response(status=status, headers=headers, body=b"".join(pieces))
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return web.Response(status=status, headers=headers, body=body)
     response = web.StreamResponse(status=status, headers=headers)
     response.content_length = end - start
     await response.prepare(request)
@@ -75,7 +76,7 @@ def clip(segments: tuple[Segment, ...], start: int, end: int) -> Iterator[Segmen
         position += len(segment)
 
 
-async def _read(descriptor: int, segment: Stored) -> bytes:
+async def _read(descriptor: int, segment: Stored) -> bytes | bytearray:
     """A stored range in one piece: at once when it is cached, else in a thread."""
     buffer = bytearray(len(segment))
     count = 0
@@ -86,7 +87,7 @@ async def _read(descriptor: int, segment: Stored) -> bytes:
             count = 0
     if count < len(buffer):
         return await asyncio.to_thread(_read_all, descriptor, segment.start, segment.end)
-    return bytes(buffer)
+    return buffer
 
 
 def _read_all(descriptor: int, start: int, end: int) -> bytes:
