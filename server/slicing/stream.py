@@ -91,6 +91,8 @@ class _Plan:
                 reference, resume = interval.reference, 0
             table = index.table(reference)
             if table is not None:
+                if table.last >> 16 > self._reader.source.size:
+                    raise CorruptData("the index points beyond the end of the data")
                 bounds = table.query(interval.start, interval.end, unmapped=self._stream.unmapped)
                 if bounds.start < bounds.end:
                     resume = self._interval(table, bounds, interval, sent_until, resume)
