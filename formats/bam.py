@@ -7,11 +7,12 @@ import numpy as np
 
 from formats.bgzf import BgzfReader
 from formats.errors import CorruptData
-from formats.records import MAX_RECORD, Header, HeaderReader, Span
+from formats.records import MAX_RECORD, Header, HeaderReader, Pass, Span
 
 MAX_REFERENCES = 1 << 24
 """Largest number of reference sequences accepted in a header."""
 
+_START = struct.Struct("<IiiBBHHH")
 _FIXED = struct.Struct("<IiiBBHHHi")
 _UNMAPPED = 0x4
 _CONSUMES_REFERENCE = 0x18D
@@ -71,6 +72,34 @@ class BamRecords:
                 stop = start + (_reference_length(buffer, at + 36 + l_name, n_cigar) or 1)
             yield at, end, reference, start, stop
             at = end
+
+    def advance(self, buffer: bytes, at: int, what: Pass) -> tuple[int, bool]:
+        unpack, size = _START.unpack_from, len(buffer)
+        reference, limit, position, kept = what.reference, what.limit, what.position, what.kept
+        while at + 36 <= size:
+            length, where, start, l_name, _, _, n_cigar, flag = unpack(buffer, at)
+            if where != reference or start >= limit:
+                what.position, what.stopped_on = position, where
+                return at, True
+            if not 32 <= length <= MAX_RECORD:
+                raise CorruptData("a BAM record is malformed")
+            end = at + 4 + length
+            if end > size:
+                break
+            if start < position:
+                raise CorruptData("the records are not sorted by coordinate")
+            position = start
+            if kept is not None and start >= what.since:
+                if at + 36 + l_name + 4 * n_cigar > end:
+                    raise CorruptData("a BAM record is malformed")
+                stop = start + 1
+                if n_cigar and not flag & _UNMAPPED:
+                    stop = start + (_reference_length(buffer, at + 36 + l_name, n_cigar) or 1)
+                if stop > limit:
+                    kept.append(buffer[at:end])
+            at = end
+        what.position = position
+        return at, False
 
     def last(self, rest: bytes) -> Iterable[Span]:
         del rest

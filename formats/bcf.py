@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from formats.bgzf import BgzfReader
 from formats.errors import CorruptData
-from formats.records import MAX_RECORD, Header, HeaderReader, Span
+from formats.records import MAX_RECORD, Header, HeaderReader, Pass, Span
 
 _FIXED = struct.Struct("<IIiii")
 _CONTIG = re.compile(r"^##contig=<(.*)>\s*$", re.MULTILINE)
@@ -70,6 +70,9 @@ class BcfRecords:
                 return
             yield at, end, reference, start, start + length
             at = end
+
+    def advance(self, buffer: bytes, at: int, what: Pass) -> tuple[int, bool]:
+        return what.over(buffer, self.spans(buffer, at), at)
 
     def last(self, rest: bytes) -> Iterable[Span]:
         del rest

@@ -56,7 +56,11 @@ class BinningIndex:
     """
 
     def __init__(
-        self, layout: _Layout, words: bytes, extents: list[_Extent], names: tuple[str, ...] | None
+        self,
+        layout: _Layout,
+        words: memoryview,
+        extents: list[_Extent],
+        names: tuple[str, ...] | None,
     ) -> None:
         self.min_shift = layout.min_shift
         self.depth = layout.depth
@@ -123,7 +127,7 @@ class BinningIndex:
     def _bins(self, extent: _Extent) -> Bins:
         """The real bins of a reference as arrays; the metadata pseudo-bin is left out."""
         words: npt.NDArray[np.uint32] = np.frombuffer(self._words, dtype="<u4")
-        view = memoryview(self._words).cast("I")
+        view = self._words.cast("I")
         lead = 4 if self._layout.has_loffset else 2
         limit = ((1 << 3 * (self.depth + 1)) - 1) // 7
         positions: list[int] = []
@@ -193,13 +197,13 @@ def _inflate_all(data: bytes) -> bytes:
 
 def _parse_bai(data: bytes) -> BinningIndex:
     (n_ref,) = struct.unpack_from("<I", data, 4)
-    return _walk(_Layout(14, 5, has_loffset=False), data[8:], n_ref, None)
+    return _walk(_Layout(14, 5, has_loffset=False), memoryview(data)[8:], n_ref, None)
 
 
 def _parse_tbi(data: bytes) -> BinningIndex:
     n_ref, *_, l_names = struct.unpack_from("<8I", data, 4)
     names = _names(data, 36, l_names, n_ref)
-    return _walk(_Layout(14, 5, has_loffset=False), data[36 + l_names :], n_ref, names)
+    return _walk(_Layout(14, 5, has_loffset=False), memoryview(data)[36 + l_names :], n_ref, names)
 
 
 def _parse_csi(data: bytes) -> BinningIndex:
@@ -214,7 +218,9 @@ def _parse_csi(data: bytes) -> BinningIndex:
         if l_names > l_aux - 28:
             raise CorruptData("the index's names overrun their field")
         names = _names(data, 44, l_names, n_ref)
-    return _walk(_Layout(min_shift, depth, has_loffset=True), data[at + 4 :], n_ref, names)
+    return _walk(
+        _Layout(min_shift, depth, has_loffset=True), memoryview(data)[at + 4 :], n_ref, names
+    )
 
 
 def _names(data: bytes, at: int, length: int, n_ref: int) -> tuple[str, ...]:
@@ -227,12 +233,14 @@ def _names(data: bytes, at: int, length: int, n_ref: int) -> tuple[str, ...]:
     return names
 
 
-def _walk(layout: _Layout, body: bytes, n_ref: int, names: tuple[str, ...] | None) -> BinningIndex:
+def _walk(
+    layout: _Layout, body: memoryview, n_ref: int, names: tuple[str, ...] | None
+) -> BinningIndex:
     """Find each reference's extent. `body` begins at the first reference's n_bin."""
     if len(body) > MAX_INDEX_BYTES or n_ref > MAX_REFERENCES or 4 * n_ref > len(body):
         raise CorruptData("the index names more references than it can hold")
     words = body[: len(body) & ~3]
-    view = memoryview(words).cast("I")
+    view = words.cast("I")
     lead = 4 if layout.has_loffset else 2
     limit = ((1 << 3 * (layout.depth + 1)) - 1) // 7
     pseudo = limit + 1

@@ -1,19 +1,23 @@
-"""Records in a BGZF stream, whatever their format: what a header tells, and a walk over the
-records.
+"""Records in a BGZF stream, whatever their format: what a header tells, and walks over records.
 
 BGZF readers see one stream of bytes: records may begin and end anywhere in a block and span
 several.
 """
 
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple, Protocol
 
-from formats.bgzf import BgzfReader, Block
+from formats.bgzf import BgzfReader
 from formats.errors import CorruptData
 
 MAX_RECORD = 1 << 27
 """Largest record accepted, in bytes."""
+
+BEFORE_ALL = -2
+"""A position before every other: a variant at a telomere has the position -1."""
 
 MAX_HEADER = 1 << 28
 """Largest header accepted, inflated, in bytes."""
@@ -48,6 +52,40 @@ class Header(NamedTuple):
     names: tuple[str, ...]
 
 
+@dataclass(slots=True)
+class Pass:
+    """What to pass over, and what was met: records on `reference` that begin before `limit`.
+
+    `kept`: the bytes of those among them that end beyond `limit` and begin at `since` or later;
+    None when nothing is to be kept. `position`: where the last record passed begins. `stopped_on`:
+    the reference of the record that was not passed.
+    """
+
+    reference: int
+    limit: int
+    kept: list[bytes] | None = None
+    since: int = BEFORE_ALL
+    position: int = BEFORE_ALL
+    stopped_on: int = BEFORE_ALL
+
+    def over(self, buffer: bytes, spans: Iterable[Span], at: int) -> tuple[int, bool]:
+        """Pass over the records of `spans`, the first of which begins at `at`.
+
+        Where the next record begins, and whether it is one that is not passed.
+        """
+        for begin, end, reference, start, stop in spans:
+            if reference != self.reference or start >= self.limit:
+                self.stopped_on = reference
+                return begin, True
+            if start < self.position:
+                raise CorruptData("the records are not sorted by coordinate")
+            self.position = start
+            if self.kept is not None and stop > self.limit and start >= self.since:
+                self.kept.append(buffer[begin:end])
+            at = end
+        return at, False
+
+
 class RecordFormat(Protocol):
     """How the records of one file are told apart."""
 
@@ -58,10 +96,65 @@ class RecordFormat(Protocol):
         """
         ...
 
+    def advance(self, buffer: bytes, at: int, what: Pass) -> tuple[int, bool]:
+        """`what.over` the whole records in `buffer` from `at` on, faster where that matters."""
+        ...
+
     def last(self, rest: bytes) -> Iterable[Span]:
         """The record that the end of the file completes, if the format has such (text without
         newline)."""
         ...
+
+
+class _Stream:
+    """The inflated stream from a virtual offset on, as much at a time as holds whole records.
+
+    `data[at:]` is what was not consumed yet; move `at` on before asking for `more`.
+    """
+
+    __slots__ = ("_blocks", "_places", "at", "data")
+
+    def __init__(self, reader: BgzfReader, offset: int) -> None:
+        self._blocks = reader.blocks(offset >> 16)
+        self._places: list[tuple[int, int]] = []
+        self.data = b""
+        self.at = offset & 0xFFFF
+
+    def more(self) -> bool:
+        """Append the next block to what is left; False at the end of the file.
+
+        A record that needs more comes with a quarter more at least: joining stays linear in its
+        size.
+        """
+        at = min(self.at, len(self.data))
+        pieces = [self.data[at:]] if at < len(self.data) else []
+        places = [(place - at, virtual) for place, virtual in self._places]
+        known = len(places)
+        kept = size = len(self.data) - at
+        if size > MAX_RECORD:
+            raise CorruptData("a record is larger than the limit")
+        for block in self._blocks:
+            places.append((size, block.offset << 16))
+            pieces.append(block.data)
+            size += len(block.data)
+            if 4 * (size - kept) >= kept:
+                break
+        if len(places) == known:
+            return False
+        self.at -= at
+        if self.at > size:
+            raise CorruptData("an offset lies beyond the end of its block")
+        self.data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        while len(places) > 1 and places[1][0] <= self.at:
+            del places[0]
+        self._places = places
+        return True
+
+    def virtual(self, place: int) -> int:
+        """The virtual offset of `data[place]`."""
+        number = bisect_right(self._places, place, key=itemgetter(0)) - 1
+        begin, virtual = self._places[number]
+        return virtual + place - begin
 
 
 def walk(reader: BgzfReader, layout: RecordFormat, offset: int) -> Iterator[Record]:
@@ -69,60 +162,38 @@ def walk(reader: BgzfReader, layout: RecordFormat, offset: int) -> Iterator[Reco
 
     `offset` must be the start of a record. Raises `CorruptData` when the stream ends within one.
     """
-    blocks = reader.blocks(offset >> 16)
-    buffer, at = b"", offset & 0xFFFF
-    # Where in the buffer each of its blocks begins (below 0 if cut off), and the virtual offset of
-    # that byte.
-    places: deque[tuple[int, int]] = deque()
-    # A record that needs more comes with a quarter more at least: joining stays linear in its size.
-    while fresh := _take(blocks, len(buffer) >> 2):
-        size = len(buffer)
-        for block in fresh:
-            places.append((size, block.offset << 16))
-            size += len(block.data)
-        if at > size:
-            raise CorruptData("an offset lies beyond the end of its block")
-        buffer = b"".join((buffer, *(block.data for block in fresh)))
-        base = following = 0
-        for begin, end, reference, start, stop in layout.spans(buffer, at):
-            if begin >= following:
-                base, following = _seek(places, begin)
-            yield Record(base + begin, buffer[begin:end], reference, start, stop)
-            at = end
-        _seek(places, at)
-        buffer = buffer[at:]
-        places = deque((place - at, virtual) for place, virtual in places)
-        at = 0
-        if len(buffer) > MAX_RECORD:
-            raise CorruptData("a record is larger than the limit")
-    if buffer:
-        for begin, end, reference, start, stop in layout.last(buffer):
-            yield Record(_seek(places, begin)[0] + begin, buffer[begin:end], reference, start, stop)
-            return
-        raise CorruptData("the data end within a record")
+    stream = _Stream(reader, offset)
+    while stream.more():
+        for begin, end, reference, start, stop in layout.spans(stream.data, stream.at):
+            stream.at = end
+            yield Record(stream.virtual(begin), stream.data[begin:end], reference, start, stop)
+    rest = stream.data[stream.at :]
+    for begin, end, reference, start, stop in _last(layout, rest):
+        yield Record(stream.virtual(stream.at + begin), rest[begin:end], reference, start, stop)
 
 
-def _take(blocks: Iterator[Block], size: int) -> list[Block]:
-    """The next blocks up to `size` inflated bytes, one at least; none at the end of the file."""
-    taken: list[Block] = []
-    for block in blocks:
-        taken.append(block)
-        size -= len(block.data)
-        if size <= 0:
-            break
-    return taken
+def pass_over(reader: BgzfReader, layout: RecordFormat, offset: int, what: Pass) -> int | None:
+    """The virtual offset of the first record from `offset` on that `what` does not pass over.
 
-
-def _seek(places: deque[tuple[int, int]], at: int) -> tuple[int, int]:
-    """What to add to places in the block of `at` for virtual offsets, and where the next block
-    begins.
-
-    Forgets the blocks before it.
+    None when the file ends first. `offset` must be the start of a record. Raises `CorruptData` when
+    the stream ends within one, or the records on the reference are not sorted.
     """
-    while len(places) > 1 and places[1][0] <= at:
-        places.popleft()
-    place, virtual = places[0]
-    return virtual - place, places[1][0] if len(places) > 1 else 1 << 62
+    stream = _Stream(reader, offset)
+    while stream.more():
+        stream.at, stopped = layout.advance(stream.data, stream.at, what)
+        if stopped:
+            return stream.virtual(stream.at)
+    rest = stream.data[stream.at :]
+    _, stopped = what.over(rest, _last(layout, rest), 0)
+    return stream.virtual(stream.at) if stopped else None
+
+
+def _last(layout: RecordFormat, rest: bytes) -> list[Span]:
+    """The record in what is left at the end of the file, if anything is."""
+    spans = list(layout.last(rest)) if rest else []
+    if rest and not spans:
+        raise CorruptData("the data end within a record")
+    return spans
 
 
 class HeaderReader:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from formats.bcf import contigs
 from formats.bgzf import BgzfReader
 from formats.errors import CorruptData
-from formats.records import Header, HeaderReader, Span
+from formats.records import Header, HeaderReader, Pass, Span
 
 _SPANNING = (b"<DEL", b"<DUP", b"<CNV", b"<INV")
 _GVCF = (b"<*>", b"<NON_REF>")
@@ -55,6 +55,9 @@ class VcfRecords:
             start, stop = _interval(fields)
             yield at, end, numbers.get(fields[0], -1), start, stop
             at = end
+
+    def advance(self, buffer: bytes, at: int, what: Pass) -> tuple[int, bool]:
+        return what.over(buffer, self.spans(buffer, at), at)
 
     def last(self, rest: bytes) -> Iterable[Span]:
         for begin, end, reference, start, stop in self.spans(rest + b"\n", 0):

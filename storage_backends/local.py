@@ -138,15 +138,19 @@ class LocalBackend:
         return descriptor
 
     def _acquire(self, key: str, fingerprint: str) -> "_OpenFile":
-        known = self._look(key)
-        if known.stat.fingerprint != fingerprint:
-            raise ObjectChanged("the object has changed")
         with self._lock:
             file = self._files.get(key)
-            if file is None or file.inode != known.inode:
+            if (
+                file is None
+                or file.known is not self._known.get(key)
+                or not file.holds(fingerprint)
+            ):
+                known = self._look(key)
+                if known.stat.fingerprint != fingerprint:
+                    raise ObjectChanged("the object has changed")
                 if file is not None:
                     self._retire(key)
-                file = self._files[key] = _OpenFile(self._open_pinned(key, known), known.inode)
+                file = self._files[key] = _OpenFile(self._open_pinned(key, known), known)
                 while len(self._files) > self._limit:
                     self._retire(next(iter(self._files)))
             self._files.move_to_end(key)
@@ -196,16 +200,20 @@ class _Known:
 
 
 class _OpenFile:
-    """A descriptor with a count of its readers; closed when it is retired and the last one
-    leaves."""
+    """A descriptor and a count of its readers; closed when retired and left by the last one."""
 
-    __slots__ = ("descriptor", "inode", "readers", "retired")
+    __slots__ = ("descriptor", "known", "readers", "retired")
 
-    def __init__(self, descriptor: int, inode: int) -> None:
+    def __init__(self, descriptor: int, known: _Known) -> None:
         self.descriptor = descriptor
-        self.inode = inode
+        self.known = known
         self.readers = 0
         self.retired = False
+
+    def holds(self, fingerprint: str) -> bool:
+        """Whether the file behind the descriptor is, still, the one with this fingerprint."""
+        same = self.known.stat.fingerprint == fingerprint
+        return same and self.known.is_still(os.fstat(self.descriptor))
 
 
 def fingerprint_of(status: os.stat_result) -> str:

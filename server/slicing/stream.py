@@ -7,13 +7,12 @@ records that reach into the interval are kept. The *tail*: to the first record t
 verbatim. Cost does not grow with the interval.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from formats.bgzf import BgzfReader, compress
 from formats.binning import BinningIndex
 from formats.errors import CorruptData, UnindexableRange
-from formats.records import Record, RecordFormat, walk
+from formats.records import BEFORE_ALL, Pass, RecordFormat, pass_over, walk
 from formats.regions import Interval
 from formats.windows import Bounds, WindowTable
 from server.slicing.segments import Segment, Stored
@@ -25,8 +24,6 @@ head is searched by bins: one long intron can pull the former arbitrarily far ba
 
 MOST_REFRAMED = 1 << 26
 """Bytes of an interior whose blocks are given the usual header: some browsers read no other."""
-
-_NOTHING_SENT = -1  # a variant at a telomere has the position -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +80,11 @@ class _Plan:
 
     def _intervals(self, index: BinningIndex, intervals: tuple[Interval, ...]) -> None:
         reference, resume = -1, 0
-        sent_until = self._selection.sent_until or _NOTHING_SENT
+        sent_until = self._selection.sent_until or BEFORE_ALL
         for interval in intervals:
             if interval.reference != reference:
                 if reference >= 0:
-                    sent_until = _NOTHING_SENT
+                    sent_until = BEFORE_ALL
                 reference, resume = interval.reference, 0
             table = index.table(reference)
             if table is not None:
@@ -116,26 +113,24 @@ class _Plan:
         near = max(start, bounds.positioned)
         if (near >> 16) - (start >> 16) > LONG_HEAD:
             for begin, end in table.path_chunks(interval.start, start, near):
-                for record in self._walk(begin, interval.reference):
+                for record in walk(self._reader, self._stream.layout, begin):
                     if record.offset >= end or record.start >= interval.start:
                         break
                     if record.stop > interval.start and record.start >= sent_until:
                         kept.append(record.data)
             start = near
-        for record in self._walk(start, interval.reference, strict=start == bounds.start):
-            if record.reference != interval.reference or record.start >= interval.start:
-                return kept, record.offset
-            if record.stop > interval.start and record.start >= sent_until:
-                kept.append(record.data)
-        return kept, self._stream.data_end << 16
+        what = Pass(interval.reference, interval.start, kept, sent_until)
+        found = pass_over(self._reader, self._stream.layout, start, what)
+        met = what.stopped_on if what.position == BEFORE_ALL else interval.reference
+        if start == bounds.start and met != interval.reference:
+            raise CorruptData("the index does not belong to the data")
+        return kept, self._stream.data_end << 16 if found is None else found
 
     def _first_beyond(self, start: int, reference: int, end: int) -> int:
         """X: the first record at or after `start` that lies on another reference or begins at `end`
         or later."""
-        for record in self._walk(start, reference):
-            if record.reference != reference or record.start >= end:
-                return record.offset
-        return self._stream.data_end << 16
+        found = pass_over(self._reader, self._stream.layout, start, Pass(reference, end))
+        return self._stream.data_end << 16 if found is None else found
 
     def _first_unplaced(self, index: BinningIndex) -> int:
         start = index.placed_end or self._stream.first_record
@@ -143,19 +138,6 @@ class _Plan:
             if record.reference < 0:
                 return record.offset
         return self._stream.data_end << 16
-
-    def _walk(self, start: int, reference: int, *, strict: bool = False) -> Iterator[Record]:
-        """Records from `start` on, checked to be sorted; `strict`: the first must lie on
-        `reference`."""
-        position = -1
-        for record in walk(self._reader, self._stream.layout, start):
-            if record.reference == reference:
-                if record.start < position:
-                    raise CorruptData("the records are not sorted by coordinate")
-                position = record.start
-            elif strict and position < 0:
-                raise CorruptData("the index does not belong to the data")
-            yield record
 
     def _emit(self, kept: bytes, begin: int, end: int) -> None:
         """The kept records, then the stream from virtual offset `begin` to `end`."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from formats.bam import BamRecords, read_header
 from formats.bgzf import EOF_MARKER, BgzfReader, compress
 from formats.errors import CorruptData
+from formats.records import Pass
 from formats.source import BytesSource
 from tests.formats.byte_records import OPERATIONS, Cigar, bam_header, bam_record
 from tests.support.bgzf_layout import bgzf_block
@@ -100,6 +101,38 @@ def test_intervals(cigar: Cigar, flag: int, length: int) -> None:
 def test_reference_length(cigar: list[tuple[int, str]]) -> None:
     length = sum(count for count, operation in cigar if operation in "MDN=X")
     assert spans(bam_record(0, 7, cigar, bases=3))[0][4] == 7 + max(1, length)
+
+
+records = st.lists(
+    st.tuples(
+        st.integers(0, 2),
+        st.integers(0, 40),
+        st.sampled_from([(), ((9, "M"),), ((3, "M"), (20, "N"), (4, "M")), ((5, "S"),)]),
+        st.sampled_from([0, 4]),
+    ),
+    max_size=12,
+).map(lambda items: sorted(items, key=lambda item: item[:2]))
+
+
+@given(records, st.integers(0, 2), st.integers(0, 50), st.integers(-2, 50), st.integers(0, 900))
+def test_advance_is_the_walk_only_faster(
+    items: list[tuple[int, int, Cigar, int]], reference: int, limit: int, since: int, cut: int
+) -> None:
+    parts = [bam_record(r, p, cigar, flag=flag) for r, p, cigar, flag in items]
+    buffer = b"".join(parts)
+    first = next((n for n, item in enumerate(items) if item[0] == reference), 0)
+    begin = sum(map(len, parts[:first]))
+    layout = BamRecords(3)
+    for keep in (True, False):
+        fast, slow = (Pass(reference, limit, [] if keep else None, since) for _ in range(2))
+        expected = slow.over(buffer, layout.spans(buffer, begin), begin)
+        # In two steps, as the blocks of a file come.
+        at, stopped = layout.advance(buffer[: max(cut, begin)], begin, fast)
+        if not stopped:
+            at, stopped = layout.advance(buffer, at, fast)
+        assert (at, stopped) == expected
+        assert (fast.kept, fast.position) == (slow.kept, slow.position)
+        assert fast.stopped_on == slow.stopped_on
 
 
 def test_reads_without_a_place() -> None:
