@@ -161,20 +161,21 @@ def _offsets(words: npt.NDArray[np.uint32], at: npt.NDArray[np.int64]) -> npt.ND
     return low | (high << np.uint64(32))
 
 
-def parse_index(data: bytes) -> BinningIndex:
+def parse_index(data: bytes, max_references: int = MAX_REFERENCES) -> BinningIndex:
     """A BAI (plain), or a CSI or TBI (BGZF or inflated), told apart by their magic numbers.
 
-    Raises `CorruptData` for anything else, and when a count does not fit the bytes that remain.
+    Raises `CorruptData` for anything else, when a count does not fit the bytes that remain, and for
+    more references than `max_references`.
     """
     if data[:2] == b"\x1f\x8b":
         data = _inflate_all(data)
     try:
         if data[:4] == b"BAI\x01":
-            return _parse_bai(data)
+            return _parse_bai(data, max_references)
         if data[:4] == b"CSI\x01":
-            return _parse_csi(data)
+            return _parse_csi(data, max_references)
         if data[:4] == b"TBI\x01":
-            return _parse_tbi(data)
+            return _parse_tbi(data, max_references)
     except (IndexError, struct.error) as error:
         raise CorruptData("the index is cut short") from error
     raise CorruptData("not a BAI, CSI or TBI index")
@@ -195,23 +196,26 @@ def _inflate_all(data: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def _parse_bai(data: bytes) -> BinningIndex:
+def _parse_bai(data: bytes, max_references: int) -> BinningIndex:
     (n_ref,) = struct.unpack_from("<I", data, 4)
+    _check_references(n_ref, max_references)
     return _walk(_Layout(14, 5, has_loffset=False), memoryview(data)[8:], n_ref, None)
 
 
-def _parse_tbi(data: bytes) -> BinningIndex:
+def _parse_tbi(data: bytes, max_references: int) -> BinningIndex:
     n_ref, *_, l_names = struct.unpack_from("<8I", data, 4)
+    _check_references(n_ref, max_references)
     names = _names(data, 36, l_names, n_ref)
     return _walk(_Layout(14, 5, has_loffset=False), memoryview(data)[36 + l_names :], n_ref, names)
 
 
-def _parse_csi(data: bytes) -> BinningIndex:
+def _parse_csi(data: bytes, max_references: int) -> BinningIndex:
     min_shift, depth, l_aux = struct.unpack_from("<iiI", data, 4)
     if not (1 <= min_shift <= 30 and 0 <= depth <= 10 and min_shift + 3 * depth <= 60):
         raise CorruptData("the index has an impossible bin geometry")
     at = 16 + l_aux
     (n_ref,) = struct.unpack_from("<I", data, at)
+    _check_references(n_ref, max_references)
     names = None
     if l_aux >= 28:
         l_names = struct.unpack_from("<7I", data, 16)[6]
@@ -221,6 +225,11 @@ def _parse_csi(data: bytes) -> BinningIndex:
     return _walk(
         _Layout(min_shift, depth, has_loffset=True), memoryview(data)[at + 4 :], n_ref, names
     )
+
+
+def _check_references(n_ref: int, most: int) -> None:
+    if n_ref > most:
+        raise CorruptData("the index has more references than the data")
 
 
 def _names(data: bytes, at: int, length: int, n_ref: int) -> tuple[str, ...]:
@@ -237,7 +246,7 @@ def _walk(
     layout: _Layout, body: memoryview, n_ref: int, names: tuple[str, ...] | None
 ) -> BinningIndex:
     """Find each reference's extent. `body` begins at the first reference's n_bin."""
-    if len(body) > MAX_INDEX_BYTES or n_ref > MAX_REFERENCES or 4 * n_ref > len(body):
+    if len(body) > MAX_INDEX_BYTES or 4 * n_ref > len(body):
         raise CorruptData("the index names more references than it can hold")
     words = body[: len(body) & ~3]
     view = words.cast("I")

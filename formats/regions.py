@@ -33,8 +33,11 @@ class Interval(NamedTuple):
 
 def merge(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
     """Sort by reference and start; drop empty intervals; join those that overlap or touch."""
+    ordered = sorted(intervals)
+    if len(ordered) == 1 and ordered[0].start < ordered[0].end:
+        return (ordered[0],)
     merged: list[Interval] = []
-    for interval in sorted(intervals):
+    for interval in ordered:
         if interval.start >= interval.end:
             continue
         if merged and merged[-1].reference == interval.reference:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
+import hypothesis
 import pytest
 
 from server.app import create_app
@@ -13,6 +14,10 @@ from server.config import load_settings
 from tests.support.htsget_client import HtsgetClient
 from tests.support.running_server import running
 from tests.support.samples import SHARED_DATA, Samples, build_samples
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("htsgate", deadline=None)
+hypothesis.settings.load_profile("htsgate")
 
 
 @pytest.fixture(scope="session")

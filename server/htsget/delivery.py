@@ -29,23 +29,24 @@ async def send(
     byte_range: tuple[int, int],
     descriptor: int,
     *,
+    modified_ns: int,
     status: int,
     headers: Mapping[str, str],
 ) -> web.StreamResponse:
-    """Answer with the bytes `[start, end)` of a plan; `descriptor` is the open source object.
+    """Answer with the bytes `[start, end)` of a plan; `descriptor` is the open source object, which
+    was last modified at `modified_ns`.
 
     Raises `StorageUnavailable` or `ObjectChanged` when the source ends early or changes; then,
     unless nothing was sent yet, the error middleware drops the connection.
     """
     start, end = byte_range
     segments = list(clip(plan.segments, start, end))
-    modified = os.fstat(descriptor).st_mtime_ns
     if end - start <= SMALL:
         pieces = [
             await _read(descriptor, segment) if isinstance(segment, Stored) else segment
             for segment in segments
         ]
-        if os.fstat(descriptor).st_mtime_ns != modified:
+        if os.fstat(descriptor).st_mtime_ns != modified_ns:
             raise ObjectChanged("the object changed while it was read")
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return web.Response(status=status, headers=headers, body=body)
@@ -53,7 +54,7 @@ async def send(
     response.content_length = end - start
     await response.prepare(request)
     for number, segment in enumerate(segments, start=1):
-        if number == len(segments) and os.fstat(descriptor).st_mtime_ns != modified:
+        if number == len(segments) and os.fstat(descriptor).st_mtime_ns != modified_ns:
             raise ObjectChanged("the object changed while it was sent")
         if isinstance(segment, Stored):
             await _send_stored(request, response, descriptor, segment)

@@ -143,6 +143,7 @@ class HtsgetRoutes:
                     plan,
                     (start, end),
                     descriptor,
+                    modified_ns=item.stat.modified_ns,
                     status=206 if asked else 200,
                     headers=headers,
                 )

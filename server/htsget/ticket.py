@@ -62,9 +62,10 @@ class TicketMaker:
         if regions is None:
             return [Selection(cut=cut) for cut in _cuts(0, size, limit, size)]
         placed = [region for region in regions if region.reference_name != UNPLACED]
-        located = (slicer.locate(region) for region in placed)
-        merged = merge(interval for interval in located if interval is not None)
-        intervals = sorted(merged, key=lambda interval: slicer.position(interval.reference))
+        located = [interval for region in placed if (interval := slicer.locate(region))]
+        intervals: Sequence[Interval] = merge(located)
+        if len(intervals) > 1:
+            intervals = sorted(intervals, key=lambda each: slicer.position(each.reference))
         selections = list(_grouped(slicer, intervals, size, limit))
         if len(placed) < len(regions):
             _add_unplaced(selections, slicer.unplaced_start(), size, limit)

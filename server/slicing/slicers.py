@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from formats import bam, bcf, bgzf, vcf
-from formats.binning import BinningIndex, parse_index
+from formats.binning import MAX_REFERENCES, BinningIndex, parse_index
 from formats.errors import CorruptData, UnknownReference
 from formats.records import Header, RecordFormat, walk
 from formats.regions import Interval, Region
@@ -108,7 +108,11 @@ class StreamSlicer:
     @classmethod
     def open(cls, header: StreamHeader, index: bytes | None) -> "StreamSlicer":
         """From the header and the bytes of the index; `CorruptData` when that is malformed."""
-        return cls(header, None if index is None else parse_index(index))
+        if index is None:
+            return cls(header, None)
+        # A text index names the contigs that have records, a binary one counts the header's.
+        most = MAX_REFERENCES if header.format is Format.VCF else len(header.names)
+        return cls(header, parse_index(index, most))
 
     def __init__(self, header: StreamHeader, index: BinningIndex | None) -> None:
         names = header.names
@@ -121,7 +125,6 @@ class StreamSlicer:
             name: number for number, name in reversed(list(enumerate(names))) if name
         }
         self._index = index
-        self._names = len(names)
         self.stream = RecordStream(
             _layout(header.format, self._references, len(names)),
             header.first_record,
@@ -145,8 +148,6 @@ class StreamSlicer:
         index, stream = self._index, self.stream
         if index is None:
             return
-        if index.names is None and index.references > self._names:
-            raise CorruptData("the index has more references than the data")
         reader = bgzf.BgzfReader(source)
         end = index.placed_end or stream.first_record
         for record in walk(reader, stream.layout, end):

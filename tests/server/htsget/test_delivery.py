@@ -78,7 +78,11 @@ async def sending(
     async def handler(request: web.Request) -> web.StreamResponse:
         start = int(request.query.get("start", 0))
         end = int(request.query.get("end", planned.size))
-        return await send(request, planned, (start, end), descriptor, status=200, headers={})
+        modified = os.fstat(descriptor).st_mtime_ns
+        return await send(
+            request, planned, (start, end), descriptor,
+            modified_ns=modified, status=200, headers={},
+        )  # fmt: skip
 
     app = web.Application(middlewares=[error_middleware])
     app.router.add_get("/", handler)
