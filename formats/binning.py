@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from formats.bgzf import MAX_BLOCK, block_size, inflate
+from formats.bgzf import block_size, inflate
 from formats.errors import CorruptData
 from formats.windows import Bins, WindowTable, build_table
 
@@ -279,12 +279,3 @@ def _walk(
     if len(body) - 4 * at not in (0, 8):
         raise CorruptData("bytes follow the index")
     return BinningIndex(layout, words, extents, names)
-
-
-def end_of_block(offset: int, size: int) -> int:
-    """A file offset at or beyond the end of the block that the virtual offset `offset` lies in.
-
-    The index does not give the block's size; `size` is the file's.
-    """
-    begin, within = offset >> 16, offset & 0xFFFF
-    return min(begin + MAX_BLOCK, size) if within else begin

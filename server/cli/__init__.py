@@ -14,7 +14,7 @@ from server.serve import serve
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit status. 2: the arguments or settings cannot be used."""
-    parser = _parser()
+    parser = command_line()
     options = parser.parse_args(arguments)
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -29,7 +29,8 @@ def run(arguments: Sequence[str]) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """The parser of all commands and their options."""
     parser = argparse.ArgumentParser(
         prog="htsgate", description="Serve exact slices of genomic files over GA4GH htsget."
     )

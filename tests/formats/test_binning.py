@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from formats.bgzf import EOF_MARKER, compress
-from formats.binning import BinningIndex, end_of_block, parse_index
+from formats.binning import BinningIndex, parse_index
 from formats.errors import CorruptData
 from tests.support.bgzf_layout import bgzf_block
 
@@ -249,14 +249,6 @@ def test_mutated(valid: bytes, data: st.DataObject) -> None:
 def test_threads_share_tables() -> None:
     index = parse_index(BAI)
     assert index.table(0) is index.table(0)
-
-
-@pytest.mark.parametrize(
-    ("offset", "size", "end"),
-    [(0, 99, 0), (5 << 16, 99, 5), (5 << 16 | 1, 99, 99), (5 << 16 | 1, 1 << 20, 5 + (1 << 16))],
-)
-def test_end_of_block(offset: int, size: int, end: int) -> None:
-    assert end_of_block(offset, size) == end
 
 
 def test_many_references_cost_little() -> None:

@@ -1,0 +1,156 @@
+"""What the documents say is true: settings, routes, commands, and the examples, which are run."""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pysam
+import pytest
+from aiohttp import web
+from pydantic import BaseModel
+
+from server.app import create_app
+from server.cli import command_line
+from server.config import Settings, load_settings
+from tests.support.running_server import running
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, field in model.model_fields.items():
+        inner = next(iter(get_args(field.annotation)), field.annotation)
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            many = inner is not field.annotation
+            yield from settings(inner, f"{prefix}{name}{'[]' if many else ''}.")
+        else:
+            yield f"{prefix}{name}", field.default
+
+
+def table(first_column: str) -> list[list[str]]:
+    lines = README.split(f"| {first_column} |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_settings_are_in_the_readme() -> None:
+    documented = {
+        name: row[1] for row in table("setting") for name in re.findall(r"`([^`]+)`", row[0])
+    }
+    assert documented.keys() == {name for name, _ in settings(Settings)}
+
+
+def test_defaults_in_the_readme_are_those_of_the_model() -> None:
+    known = dict(settings(Settings))
+    for names, defaults, *_ in table("setting"):
+        shown = re.findall(r"`([^`]+)`", defaults)
+        for name, text in zip(re.findall(r"`([^`]+)`", names), shown, strict=bool(shown)):
+            value = known[name]
+            expected = list(value) if isinstance(value, tuple) else value
+            if isinstance(expected, float):
+                expected = f"{expected:g}"
+            assert text.replace('"', "'") == str(expected), name
+
+
+def test_routes_are_in_the_readme(tmp_path: Path) -> None:
+    app = create_app(load_settings(None, {"locations": [{"url": str(tmp_path)}]}))
+    routes: dict[str, set[str]] = {}
+    for route in app.router.routes():
+        if isinstance(route.resource, web.Resource):
+            path = re.sub(r"\{(\w+):.+?\}$", r"{\1}", route.resource.canonical)
+            routes.setdefault(path, set()).add(route.method)
+    documented = {
+        path: set(row[1].split(", "))
+        for row in table("path")
+        for path in re.findall(r"`([^`]+)`", row[0])
+    }
+    assert documented == routes
+
+
+def test_commands_are_in_the_readme() -> None:
+    parser = command_line()
+    (commands,) = (
+        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    documented = {re.findall(r"`htsgate (\w+)", row[0])[0] for row in table("command")}
+    assert documented == set(commands.choices)
+
+
+def examples(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of the files that the README's examples ask for."""
+    home = tmp_path_factory.mktemp("readme")
+    (home / "cohort").mkdir()
+    bam, vcf = home / "cohort" / "NA12878.bam", home / "cohort" / "calls.vcf.gz"
+    header = pysam.AlignmentHeader.from_dict(
+        {
+            "HD": {"VN": "1.6", "SO": "coordinate"},
+            "SQ": [{"SN": "chr20", "LN": 64_000_000}, {"SN": "chr21", "LN": 46_000_000}],
+        }
+    )
+    with pysam.AlignmentFile(str(bam), "wb", header=header) as out:
+        for number, start in enumerate((999_000, 1_000_500, 1_009_999, 1_010_000)):
+            read = pysam.AlignedSegment(header)
+            read.query_name, read.reference_id, read.reference_start = f"r{number}", 0, start
+            read.query_sequence, read.cigartuples = "A" * 20, [(pysam.CMATCH, 20)]
+            out.write(read)
+    pysam.index(str(bam))
+    variants = pysam.VariantHeader()
+    variants.contigs.add("chr20", 64_000_000)
+    with pysam.VariantFile(str(vcf), "w", header=variants) as calls:
+        calls.write(calls.new_record(contig="chr20", start=1000, alleles=("A", "C")))
+    pysam.tabix_index(str(vcf), preset="vcf")
+    with running(create_app(load_settings(None, {"locations": [{"url": str(home)}]}))) as url:
+        yield url
+
+
+def run(command: list[str] | str, cwd: Path) -> str:
+    shell = isinstance(command, str)
+    done = subprocess.run(
+        command, shell=shell, cwd=cwd, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, (command, done.stderr)
+    return done.stdout
+
+
+def test_shell_examples(cohort: str, tmp_path: Path) -> None:
+    tried = []
+    for block in examples("sh"):
+        for command in re.sub(r"\n  +", " ", block).splitlines():
+            program = command.split(" ", 1)[0]
+            if program in ("samtools", "bcftools", "curl") and shutil.which(program):
+                asked = command.replace("http://127.0.0.1:8080", cohort)
+                tried.append((command, run(asked, tmp_path)))
+    if not tried:
+        pytest.skip("neither samtools nor bcftools nor curl is installed")
+    for command, output in tried:
+        if command.startswith("samtools view -H"):
+            assert "SN:chr20" in output
+        elif command.startswith("samtools"):
+            assert output.count("\n") == 2
+        elif command.startswith("bcftools"):
+            assert output.splitlines()[-1].startswith("chr20\t1001\t")
+        else:
+            assert '"format":"BAM"' in output
+
+
+def test_python_example(cohort: str, tmp_path: Path) -> None:
+    (example,) = examples("python")
+    code = example.replace("http://127.0.0.1:8080", cohort)
+    assert run([sys.executable, "-c", code], tmp_path) == "2\n"
+
+
+def test_toml_example(tmp_path: Path) -> None:
+    (example,) = examples("toml")
+    path = tmp_path / "htsgate.toml"
+    path.write_text(example)
+    assert load_settings(path, {}).locations[0].name == "kg"
