@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from pydantic import BaseModel
 
-from server.app import create_app
+from server.app import LIBRARY, create_app
 from server.cli import command_line
 from server.config import Settings, load_settings
 from tests.support.running_server import running
@@ -57,8 +57,9 @@ def test_defaults_in_the_readme_are_those_of_the_model() -> None:
             assert text.replace('"', "'") == str(expected), name
 
 
-def test_routes_are_in_the_readme(tmp_path: Path) -> None:
+async def test_routes_are_in_the_readme(tmp_path: Path) -> None:
     app = create_app(load_settings(None, {"locations": [{"url": str(tmp_path)}]}))
+    await app[LIBRARY].close()
     routes: dict[str, set[str]] = {}
     for route in app.router.routes():
         if isinstance(route.resource, web.Resource):
