@@ -205,9 +205,12 @@ class BgzfReader:
         return at
 
 
-def data_end(source: ByteSource) -> int:
-    """Offset of the closing EOF marker (or run of them), or the size when there is none."""
-    end = source.size
+def data_end(source: ByteSource, end: int | None = None) -> int:
+    """Offset of the EOF marker, or run of them, that ends at `end` (default: the end of the source).
+
+    `end` itself when none stands there.
+    """
+    end = source.size if end is None else end
     while end >= len(EOF_MARKER) and source.read(end - len(EOF_MARKER), end) == EOF_MARKER:
         end -= len(EOF_MARKER)
     return end

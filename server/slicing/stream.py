@@ -9,7 +9,7 @@ verbatim. Cost does not grow with the interval.
 
 from dataclasses import dataclass
 
-from formats.bgzf import BgzfReader, compress
+from formats.bgzf import BgzfReader, compress, data_end
 from formats.binning import BinningIndex
 from formats.errors import CorruptData, UnindexableRange
 from formats.records import BEFORE_ALL, Pass, RecordFormat, pass_over, walk
@@ -154,7 +154,9 @@ class _Plan:
             block = self._reader.block(first)
             self._append(block.data[within:], first)
             interior = block.end
-        low, high = max(interior, self._low), min(last, self._high)
+        # An empty block inside the file is no end; before our own marker it would look like two.
+        last_full = last if until else data_end(self._reader.source, last)
+        low, high = max(interior, self._low), min(last_full, self._high)
         if low < high:
             self._flush()
             if high - low > MOST_REFRAMED or self._reader.is_plain(low):
