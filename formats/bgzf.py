@@ -206,9 +206,9 @@ class BgzfReader:
 
 
 def data_end(source: ByteSource, end: int | None = None) -> int:
-    """Offset of the EOF marker, or run of them, that ends at `end` (default: the end of the source).
+    """Offset of the EOF marker, or run of them, that ends at `end`; `end` itself without one.
 
-    `end` itself when none stands there.
+    `end` is the end of the source unless told.
     """
     end = source.size if end is None else end
     while end >= len(EOF_MARKER) and source.read(end - len(EOF_MARKER), end) == EOF_MARKER:
