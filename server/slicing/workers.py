@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -46,7 +47,8 @@ class WorkerPool:
     """At most `size` decoding processes, started when first needed; thread-safe.
 
     Every failure of a process (crash, timeout, too much output, undecodable data) is
-    `CorruptData` for its job alone.
+    Every failure of a process (crash, timeout, too much output, undecodable data) is
+    `CorruptData` for its job alone. A job whose process ends unheard gets a fresh one, once.
     """
 
     def __init__(self, size: int, limits: WorkerLimits | None = None) -> None:
@@ -108,6 +110,35 @@ class WorkerPool:
             self._idle.put(worker)
 
 
+class _DiedUnheard(EOFError):
+    """A process ended before it answered. If it had served other jobs, the cause may be theirs."""
+
+
+class _Deadline:
+    """Kills a process after `seconds`, unless its job is done by then."""
+
+    def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
+        self._process = process
+        self._lock = threading.Lock()
+        self._is_over = self._is_missed = False
+        self._timer = threading.Timer(seconds, self._expire)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def met(self) -> bool:
+        """The job is done: whether the process was spared. It is from now on."""
+        with self._lock:
+            self._is_over = True
+        self._timer.cancel()
+        return not self._is_missed
+
+    def _expire(self) -> None:
+        with self._lock:
+            if not self._is_over:
+                self._is_missed = True
+                self._process.kill()
+
+
 class _Worker:
     """One process and the directory in which it finds reference bases."""
 
@@ -116,20 +147,16 @@ class _Worker:
         self._directory = directory
         self._limits = limits
         self._process: subprocess.Popen[bytes] | None = None
+        self._has_served = False
 
     def run(self, job: Job) -> tuple[bytes, bytes]:
         paths = [self._lay_out(bases) for bases in job.bases]
-        process = self._alive()
-        deadline = threading.Timer(self._limits.deadline, process.kill)
-        deadline.daemon = True
-        deadline.start()
         try:
-            kind, payload = self._converse(process, job)
-        except (OSError, EOFError) as error:
-            self.stop()
-            raise CorruptData("a decoding process failed on a CRAM container") from error
+            try:
+                kind, payload = self._attempt(job)
+            except _DiedUnheard:
+                kind, payload = self._attempt(job)
         finally:
-            deadline.cancel()
             for path in paths:
                 path.unlink()
         if kind == FAILED:
@@ -141,14 +168,33 @@ class _Worker:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-            with process:
+            with suppress(OSError), process:  # a rest of a job that was not taken
                 pass
+
+    def _attempt(self, job: Job) -> tuple[bytes, bytes]:
+        process = self._alive()
+        deadline = _Deadline(process, self._limits.deadline)
+        try:
+            reply = self._converse(process, job)
+        except (OSError, EOFError) as error:
+            heard = not isinstance(error, _DiedUnheard | BrokenPipeError)
+            self.stop()
+            if deadline.met() and self._has_served and not heard:
+                raise _DiedUnheard from error
+            raise CorruptData("a decoding process failed on a CRAM container") from error
+        if deadline.met():
+            self._has_served = True
+        else:
+            self.stop()  # killed just after it had answered
+        return reply
 
     def _converse(self, process: subprocess.Popen[bytes], job: Job) -> tuple[bytes, bytes]:
         if process.stdin is None or process.stdout is None:
             raise EOFError
         write_job(process.stdin, job)
         head = process.stdout.read(REPLY_HEAD.size)
+        if not head:
+            raise _DiedUnheard
         if len(head) < REPLY_HEAD.size:
             raise EOFError
         kind, length = REPLY_HEAD.unpack(head)
@@ -164,6 +210,7 @@ class _Worker:
             self.stop()
         if self._process is None:
             self._process = self._start()
+            self._has_served = False
         return self._process
 
     def _start(self) -> subprocess.Popen[bytes]:
