@@ -47,7 +47,6 @@ class WorkerPool:
     """At most `size` decoding processes, started when first needed; thread-safe.
 
     Every failure of a process (crash, timeout, too much output, undecodable data) is
-    Every failure of a process (crash, timeout, too much output, undecodable data) is
     `CorruptData` for its job alone. A job whose process ends unheard gets a fresh one, once.
     """
 
