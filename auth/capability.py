@@ -121,7 +121,7 @@ class CapabilityCodec:
         # Clients fetch a block in many ranges: what was opened need not be verified again.
         self._opened: OrderedDict[str, Capability] = OrderedDict()
         self._audience = audience
-        self._lifetime = lifetime
+        self.lifetime = lifetime
         self._clock = clock
 
     def seal(self, capability: Capability) -> str:
@@ -212,7 +212,7 @@ class CapabilityCodec:
 
     def _claims(self, capability: Capability) -> dict[str, object]:
         now = int(self._clock())
-        expires = now + self._lifetime
+        expires = now + self.lifetime
         if capability.expires:
             expires = min(expires, capability.expires)
         claims: dict[str, object] = {

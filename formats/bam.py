@@ -9,7 +9,7 @@ from formats.bgzf import BgzfReader
 from formats.errors import CorruptData
 from formats.records import MAX_RECORD, Header, HeaderReader, Pass, Span
 
-MAX_REFERENCES = 1 << 24
+MAX_REFERENCES = 1 << 21
 """Largest number of reference sequences accepted in a header."""
 
 _START = struct.Struct("<IiiBBHHH")
@@ -102,7 +102,8 @@ class BamRecords:
         return at, False
 
     def last(self, rest: bytes) -> Iterable[Span]:
-        del rest
+        if rest:
+            raise CorruptData("the data end within a record")
         return ()
 
 

@@ -12,7 +12,7 @@ _FIXED = struct.Struct("<IIiii")
 _CONTIG = re.compile(r"^##contig=<(.*)>\s*$", re.MULTILINE)
 _ID = re.compile(r'(?:^|,)ID=("(?:[^"\\]|\\.)*"|[^,]*)')
 _IDX = re.compile(r"(?:^|,)IDX=(\d{1,9})(?:,|$)")
-_MAX_CONTIGS = 1 << 24
+_MAX_CONTIGS = 1 << 20
 
 
 def read_header(reader: BgzfReader) -> Header:
@@ -75,5 +75,6 @@ class BcfRecords:
         return what.over(buffer, self.spans(buffer, at), at)
 
     def last(self, rest: bytes) -> Iterable[Span]:
-        del rest
+        if rest:
+            raise CorruptData("the data end within a record")
         return ()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import deflate
 
-from formats.errors import CorruptData
+from formats.errors import CorruptData, LimitExceeded
 from formats.source import ByteSource
 
 EOF_MARKER = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -30,6 +30,7 @@ _HEADER = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff\x06\x00BC\x02\x00"
 _SIZE = struct.Struct("<H")
 _FOOTER = struct.Struct("<II")
 _LEVEL = 1
+_BLOCK_COST = 1024
 
 
 class Block(NamedTuple):
@@ -104,15 +105,17 @@ def _deflate_block(data: bytes) -> bytes:
 class BgzfReader:
     """Blocks of a source, inflated on demand, with read-ahead.
 
-    Not thread-safe: one reader serves one plan. `limit` bounds the number of blocks it inflates.
+    Not thread-safe: one reader serves one plan. `inflated` counts blocks. `limit` bounds the bytes
+    that are inflated before the next `renew`; a block counts for a kilobyte at least.
     """
 
-    __slots__ = ("_ahead", "_buffer", "_recent", "_start", "inflated", "limit", "source")
+    __slots__ = ("_ahead", "_buffer", "_recent", "_spent", "_start", "inflated", "limit", "source")
 
-    def __init__(self, source: ByteSource, ahead: int = 1 << 17, limit: int = 1 << 16) -> None:
+    def __init__(self, source: ByteSource, ahead: int = 1 << 17, limit: int = 1 << 32) -> None:
         self.source = source
         self.limit = limit
         self.inflated = 0
+        self._spent = 0
         self._ahead = max(ahead, MAX_BLOCK)
         self._start = 0
         self._buffer = b""
@@ -130,14 +133,19 @@ class BgzfReader:
         at = self._fill(offset, size)
         if len(self._buffer) - at < size:
             raise CorruptData("the last BGZF block is cut short")
-        self.inflated += 1
-        if self.inflated > self.limit:
-            raise CorruptData("a slice needs more blocks than one plan may inflate")
         block = Block(offset, size, inflate(self._buffer[at : at + size]))
+        self.inflated += 1
+        self._spent += max(len(block.data), _BLOCK_COST)
+        if self._spent > self.limit:
+            raise LimitExceeded("the edge of a slice needs more data than one may inflate")
         if len(self._recent) >= 8:
             del self._recent[next(iter(self._recent))]
         self._recent[offset] = block
         return block
+
+    def renew(self) -> None:
+        """Begin a new piece of work, with the whole `limit` before it."""
+        self._spent = 0
 
     def blocks(self, offset: int) -> Iterator[Block]:
         """The blocks from `offset` to the physical end of the file, empty ones included."""
@@ -205,12 +213,19 @@ class BgzfReader:
         return at
 
 
-def data_end(source: ByteSource, end: int | None = None) -> int:
+def data_end(source: ByteSource, end: int | None = None, start: int = 0) -> int:
     """Offset of the EOF marker, or run of them, that ends at `end`; `end` itself without one.
 
-    `end` is the end of the source unless told.
+    `end` is the end of the source unless told; nothing before `start` is looked at.
     """
     end = source.size if end is None else end
-    while end >= len(EOF_MARKER) and source.read(end - len(EOF_MARKER), end) == EOF_MARKER:
-        end -= len(EOF_MARKER)
+    size = len(EOF_MARKER)
+    while end - start >= size:
+        tail = source.read(max(start, end - 1024 * size), end)
+        at = len(tail)
+        while at >= size and tail[at - size : at] == EOF_MARKER:
+            at -= size
+        end -= len(tail) - at
+        if at:
+            break
     return end

@@ -23,6 +23,9 @@ from formats.windows import Bins, WindowTable, build_table
 MAX_INDEX_BYTES = 1 << 29
 """Largest index accepted, inflated, in bytes."""
 
+MAX_TABLE_BYTES = 1 << 28
+"""Most memory that the tables of one index take, in bytes; the oldest are dropped beyond it."""
+
 MAX_REFERENCES = 1 << 24
 """Largest number of references accepted in an index."""
 
@@ -70,13 +73,13 @@ class BinningIndex:
         self._words = words
         self._extents = extents
         self._tables: dict[int, WindowTable | None] = {}
+        self._held = 0
         self._lock = threading.Lock()
 
     @property
     def nbytes(self) -> int:
         """Approximate memory held, in bytes (tables included)."""
-        tables = sum(table.nbytes for table in list(self._tables.values()) if table is not None)
-        return len(self._words) + 128 * len(self._extents) + tables
+        return len(self._words) + 128 * len(self._extents) + self._held
 
     def table(self, reference: int) -> WindowTable | None:
         """The window table of a reference; None when the index has no record of it."""
@@ -87,15 +90,18 @@ class BinningIndex:
         if not 0 <= reference < self.references:
             return None
         with self._lock:
-            if reference not in self._tables:
-                extent = self._extents[reference]
-                bins = self._bins(extent)
-                self._tables[reference] = (
-                    build_table(bins, self.min_shift, self.depth, extent.unmapped)
-                    if len(bins.ids)
-                    else None
-                )
-        return self._tables[reference]
+            if reference in self._tables:
+                return self._tables[reference]
+            extent = self._extents[reference]
+            bins, table = self._bins(extent), None
+            if len(bins.ids):
+                table = build_table(bins, self.min_shift, self.depth, extent.unmapped)
+                self._held += table.nbytes
+            while self._held > MAX_TABLE_BYTES and self._tables:
+                dropped = self._tables.pop(next(iter(self._tables)))
+                self._held -= dropped.nbytes if dropped is not None else 0
+            self._tables[reference] = table
+            return table
 
     def is_ready(self, reference: int) -> bool:
         """Whether `table` answers at once, without building."""
@@ -105,11 +111,11 @@ class BinningIndex:
     def placed_start(self) -> int:
         """Virtual offset of the first record that the index knows; 0 when it knows of none."""
         starts = []
-        for reference, extent in enumerate(self._extents):
+        for extent in self._extents:
             if extent.ref_begin:
                 starts.append(extent.ref_begin)
-            elif extent.n_bin and (table := self.table(reference)) is not None:
-                starts.append(table.first)
+            elif extent.n_bin and len(bins := self._bins(extent).begins):
+                starts.append(int(bins.min()))
         return min(starts, default=0)
 
     @cached_property
@@ -117,11 +123,11 @@ class BinningIndex:
         """Virtual offset of the end of the last record with a place; 0 when the index knows of
         none."""
         end = 0
-        for reference, extent in enumerate(self._extents):
+        for extent in self._extents:
             if extent.ref_end:
                 end = max(end, extent.ref_end)
-            elif extent.n_bin and (table := self.table(reference)) is not None:
-                end = max(end, table.last)
+            elif extent.n_bin and len(bins := self._bins(extent).ends):
+                end = max(end, int(bins.max()))
         return end
 
     def _bins(self, extent: _Extent) -> Bins:

@@ -43,13 +43,16 @@ class CraiIndex:
     """The rows of an index, prepared for queries that take O(log rows) and what they find.
 
     `offsets`: every container that holds records, ascending. `last_reference`: the largest
-    reference id, -1 if there is none. `nbytes`: memory held, in bytes.
+    reference id, -1 if there is none. `nbytes`: approximate memory held, in bytes.
     """
 
     __slots__ = (
         "_bounds",
+        "_earliest",
         "_ends",
         "_everywhere",
+        "_everywhere_bounds",
+        "_latest",
         "_numbers",
         "_placements",
         "_reach",
@@ -66,7 +69,13 @@ class CraiIndex:
         distinct, numbers = np.unique(rows[:, 3], return_inverse=True)
         self.offsets: list[int] = distinct.tolist()
         self.last_reference = int(reference.max(initial=-1))
-        self._everywhere = set(numbers[reference == MULTIPLE].tolist())
+        everywhere = numbers[reference == MULTIPLE]
+        self._everywhere = set(everywhere.tolist())
+        # Of none: a range that is empty, and leaves the bounds of any other as they are.
+        self._everywhere_bounds = (
+            int(everywhere.min(initial=len(distinct))),
+            int(everywhere.max(initial=-1)),
+        )
         self._unplaced = set(numbers[reference == UNPLACED].tolist())
         self._placements = _placements(rows, start, end, numbers, len(distinct))
 
@@ -75,17 +84,23 @@ class CraiIndex:
         found, first = np.unique(reference[order], return_index=True)
         limits = [*first.tolist(), len(order)]
         ends = end[order]
-        reach = ends.copy()
+        containers = numbers[order].astype(np.int64)
+        reach, latest, earliest = ends.copy(), containers.copy(), containers.copy()
         self._bounds: dict[int, tuple[int, int]] = {}
         for position, number in enumerate(found.tolist()):
             low, high = limits[position], limits[position + 1]
             np.maximum.accumulate(ends[low:high], out=reach[low:high])
+            np.maximum.accumulate(containers[low:high], out=latest[low:high])
+            earliest[low:high] = np.minimum.accumulate(containers[low:high][::-1])[::-1]
             self._bounds[number] = (low, high)
         self._starts = start[order].data
         self._ends = ends.data
         self._reach = reach.data
-        self._numbers = numbers[order].astype(np.int64).data
-        self.nbytes = 32 * len(order) + 72 * len(distinct) + 200 * len(self._bounds)
+        self._numbers = containers.data
+        self._latest = latest.data
+        self._earliest = earliest.data
+        self.nbytes = 2000 + 48 * len(order) + 72 * len(distinct) + 250 * len(self._bounds)
+        self.nbytes += 100 * (len(self._everywhere) + len(self._unplaced))
 
     def containers(self, reference: int, start: int, end: int) -> list[int]:
         """Offsets, ascending, of the containers that may hold records on `[start, end)`."""
@@ -97,6 +112,29 @@ class CraiIndex:
             ends, rows = self._ends, self._numbers
             numbers.update(rows[row] for row in range(first, last) if ends[row] > start)
         return [self.offsets[number] for number in sorted(numbers)]
+
+    def span(self, reference: int, start: int, end: int) -> tuple[int, int] | None:
+        """Offsets of a first and a last container that enclose those of `containers`; None when
+        there are none.
+
+        Takes O(log rows) however many lie between. Of a sorted file it is exact.
+        """
+        first, last = self._everywhere_bounds
+        low, high = self._bounds.get(reference, (0, 0))
+        if start < end:
+            begin = bisect_right(self._reach, start, low, high)
+            stop = bisect_left(self._starts, end, begin, high)
+            if begin < stop:
+                first = min(first, self._earliest[begin])
+                last = max(last, self._latest[stop - 1])
+        return (self.offsets[first], self.offsets[last]) if first <= last else None
+
+    def first_offset(self, reference: int) -> int | None:
+        """Offset of the first container with a row for a reference, else of the first that may
+        hold it; None when there is none."""
+        low, high = self._bounds.get(reference, (0, 0))
+        number = self._earliest[low] if low < high else self._everywhere_bounds[0]
+        return self.offsets[number] if number < len(self.offsets) else None
 
     def unplaced(self) -> list[int]:
         """Offsets, ascending, of the containers that may hold reads without a position."""
@@ -144,19 +182,19 @@ def _row(container: Container) -> tuple[int, int, int, int, int, int]:
 
 def _placements(
     rows: _Integers, start: _Integers, end: _Integers, numbers: _Integers, count: int
-) -> tuple[list[int], list[int], list[int], list[int]]:
+) -> tuple[memoryview, ...]:
     """Per container: reference, start, end, extent."""
     if not count:
-        return [], [], [], []
+        return ()
     order = np.argsort(numbers, kind="stable")
     first = np.searchsorted(numbers[order], np.arange(count))
     low = np.minimum.reduceat(rows[order, 0], first)
     high = np.maximum.reduceat(rows[order, 0], first)
     return (
-        np.where(low == high, low, MULTIPLE).tolist(),
-        np.minimum.reduceat(start[order], first).tolist(),
-        np.maximum.reduceat(end[order], first).tolist(),
-        np.maximum.reduceat(rows[order, 4] + rows[order, 5], first).tolist(),
+        np.where(low == high, low, MULTIPLE).data,
+        np.minimum.reduceat(start[order], first).data,
+        np.maximum.reduceat(end[order], first).data,
+        np.maximum.reduceat(rows[order, 4] + rows[order, 5], first).data,
     )
 
 

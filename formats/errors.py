@@ -4,7 +4,8 @@
     ├── CorruptData        the bytes break their format's specification
     ├── UnknownReference   a reference name that neither header nor index knows
     ├── UnindexableRange   regions asked of data that cannot be sliced by region
-    └── MissingReference   a sequence that decoding needs and nobody has configured
+    ├── MissingReference   a sequence that decoding needs and nobody has configured
+    └── LimitExceeded      valid data that would take too much work
 
 Messages describe the data, never where it is kept; `server.errors` decides what a client may read.
 """
@@ -28,3 +29,7 @@ class UnindexableRange(FormatError):
 
 class MissingReference(FormatError):
     """A reference sequence that decoding CRAM needs and that no configured FASTA file holds."""
+
+
+class LimitExceeded(FormatError):
+    """Data that are valid as far as they were read, and would take too much to read on."""

@@ -101,8 +101,10 @@ class RecordFormat(Protocol):
         ...
 
     def last(self, rest: bytes) -> Iterable[Span]:
-        """The record that the end of the file completes, if the format has such (text without
-        newline)."""
+        """The record that the end of the file completes (text without newline), if any.
+
+        Raises `CorruptData` when what is left is the beginning of a record.
+        """
         ...
 
 
@@ -168,7 +170,7 @@ def walk(reader: BgzfReader, layout: RecordFormat, offset: int) -> Iterator[Reco
             stream.at = end
             yield Record(stream.virtual(begin), stream.data[begin:end], reference, start, stop)
     rest = stream.data[stream.at :]
-    for begin, end, reference, start, stop in _last(layout, rest):
+    for begin, end, reference, start, stop in layout.last(rest):
         yield Record(stream.virtual(stream.at + begin), rest[begin:end], reference, start, stop)
 
 
@@ -184,16 +186,8 @@ def pass_over(reader: BgzfReader, layout: RecordFormat, offset: int, what: Pass)
         if stopped:
             return stream.virtual(stream.at)
     rest = stream.data[stream.at :]
-    _, stopped = what.over(rest, _last(layout, rest), 0)
+    _, stopped = what.over(rest, layout.last(rest), 0)
     return stream.virtual(stream.at) if stopped else None
-
-
-def _last(layout: RecordFormat, rest: bytes) -> list[Span]:
-    """The record in what is left at the end of the file, if anything is."""
-    spans = list(layout.last(rest)) if rest else []
-    if rest and not spans:
-        raise CorruptData("the data end within a record")
-    return spans
 
 
 class HeaderReader:

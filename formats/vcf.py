@@ -61,7 +61,7 @@ class VcfRecords:
 
     def last(self, rest: bytes) -> Iterable[Span]:
         for begin, end, reference, start, stop in self.spans(rest + b"\n", 0):
-            yield begin, end - 1, reference, start, stop
+            yield begin, min(end, len(rest)), reference, start, stop
 
 
 def _interval(fields: list[bytes]) -> tuple[int, int]:

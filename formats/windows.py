@@ -22,7 +22,7 @@ from formats.errors import CorruptData
 Offsets = npt.NDArray[np.uint64]
 Integers = npt.NDArray[np.int64]
 
-MAX_WINDOWS = 1 << 24
+MAX_WINDOWS = 1 << 21
 """Largest number of windows tabled for one reference: bounds what a hostile CSI can make us
 allocate."""
 

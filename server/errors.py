@@ -222,18 +222,20 @@ def trace(error: BaseException) -> str:
     """Where an exception came from, for the log: the frames, without any text of the request.
 
     Messages may quote what the client sent, so only those of our own data and storage errors, which
-    describe the data, are included.
+    describe the data, are included; they say enough in one line.
     """
     parts: list[str] = []
+    foreseen = False
     current: BaseException | None = error
     while current is not None:
         kind = type(current)
         parts.append(f"{kind.__module__}.{kind.__qualname__}")
         if isinstance(current, FormatError | StorageError):
+            foreseen = True
             parts.append(f": {str(current)!a}")
         if object_id := current.__dict__.get("object_id"):
             parts.append(f" (object {object_id!a})")
-        parts += ["\n", *traceback.format_tb(current.__traceback__)]
+        parts += ["\n", *([] if foreseen else traceback.format_tb(current.__traceback__))]
         if isinstance(current, BaseExceptionGroup):
             parts += [trace(each) for each in current.exceptions]
         chained = None if current.__suppress_context__ else current.__context__

@@ -9,6 +9,7 @@ broken answer must never look complete.
 import asyncio
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -20,6 +21,7 @@ SMALL = 256 << 10
 """Answers up to this many bytes are sent in one piece."""
 
 _PIECE = 1 << 20
+_NO_SENDFILE = asyncio.SendfileNotAvailableError
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
 
@@ -53,13 +55,20 @@ async def send(
     response = web.StreamResponse(status=status, headers=headers)
     response.content_length = end - start
     await response.prepare(request)
-    for number, segment in enumerate(segments, start=1):
-        if number == len(segments) and os.fstat(descriptor).st_mtime_ns != modified_ns:
-            raise ObjectChanged("the object changed while it was sent")
+    # The end is held back until it is known that the file stayed as it was.
+    last = segments.pop()
+    if isinstance(last, Stored) and len(last) > SMALL:
+        segments.append(Stored(last.start, last.end - SMALL))
+        last = Stored(last.end - SMALL, last.end)
+    for segment in segments:
         if isinstance(segment, Stored):
             await _send_stored(request, response, descriptor, segment)
         else:
             await response.write(segment)
+    final = await _read(descriptor, last) if isinstance(last, Stored) else last
+    if os.fstat(descriptor).st_mtime_ns != modified_ns:
+        raise ObjectChanged("the object changed while it was sent")
+    await response.write(final)
     await response.write_eof()
     return response
 
@@ -111,15 +120,16 @@ async def _send_stored(
     transport = request.transport
     if transport is None:
         raise ConnectionResetError("the client went away")
+    start, end = segment.start, segment.end
     if transport.get_extra_info("sslcontext") is None:
-        # asyncio moves the file's position: a reader of its own, over the shared descriptor.
-        with os.fdopen(os.dup(descriptor), "rb", buffering=0) as file:
+        # asyncio wants a file object; all offsets are explicit, the shared position means nothing.
+        with os.fdopen(os.dup(descriptor), "rb", buffering=0) as file, suppress(_NO_SENDFILE):
             sent = await asyncio.get_running_loop().sendfile(
-                transport, file, segment.start, len(segment)
+                transport, file, start, len(segment), fallback=False
             )
-        if sent != len(segment):
-            raise StorageUnavailable("the object ended early")
-        return
-    for at in range(segment.start, segment.end, _PIECE):
-        end = min(at + _PIECE, segment.end)
-        await response.write(await asyncio.to_thread(_read_all, descriptor, at, end))
+            if sent != len(segment):
+                raise StorageUnavailable("the object ended early")
+            return
+    for at in range(start, end, _PIECE):
+        piece = await asyncio.to_thread(_read_all, descriptor, at, min(at + _PIECE, end))
+        await response.write(piece)

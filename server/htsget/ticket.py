@@ -27,16 +27,14 @@ _MOST_HEADERS = 4096  # kept at a time
 class TicketMaker:
     """Makes tickets. `max_block_bytes` bounds what one URL gives, as far as the index can tell.
 
-    All tickets for an object within `header_seconds` name the same header URL: the header is the
-    same too, so a browser that keeps it need not fetch it for each region.
+    All tickets for an object within a twentieth of their life name the same header URL: the header
+    is the same too, so a browser that keeps it need not fetch it for each region.
     """
 
-    def __init__(
-        self, codec: CapabilityCodec, max_block_bytes: int, header_seconds: float = 30
-    ) -> None:
+    def __init__(self, codec: CapabilityCodec, max_block_bytes: int) -> None:
         self._codec = codec
         self._max_block_bytes = max_block_bytes
-        self._header_seconds = header_seconds
+        self._header_seconds = codec.lifetime / 20
         self._headers: OrderedDict[tuple[str, str, str, bool], tuple[float, str]] = OrderedDict()
 
     def header(self, item: DataObject, origin: str) -> bytes:
@@ -66,16 +64,14 @@ class TicketMaker:
         intervals: Sequence[Interval] = merge(located)
         if len(intervals) > 1:
             intervals = sorted(intervals, key=lambda each: slicer.position(each.reference))
-        selections = list(_grouped(slicer, intervals, size, limit))
-        if len(placed) < len(regions):
-            _add_unplaced(selections, slicer.unplaced_start(), size, limit)
-        return selections or [Selection(())]
+        unplaced = slicer.unplaced_start() if len(placed) < len(regions) else None
+        return list(_grouped(slicer, intervals, unplaced, size, limit)) or [Selection(())]
 
     def _split(self, item: DataObject, selection: Selection) -> Iterable[Selection]:
         """The same records as selections that each fit into one URL."""
         if len(selection.intervals or ()) <= _FEW:
             return (selection,)
-        whole = _capability(item, DataClass.BODY, selection, "", 1, 1)
+        whole = _capability(item, DataClass.BODY, selection, _new_id(), 1, 1)
         return (
             replace(
                 selection,
@@ -90,7 +86,7 @@ class TicketMaker:
         """The ticket as JSON: `htsget` is its only key (htsget 1.3, "Response JSON fields")."""
         sealed = self._header(item, closed=not bodies)
         urls = [{"url": f"{origin}/blocks/{sealed}", "headers": {}, "class": DataClass.HEADER}]
-        ticket_id, parts = secrets.token_hex(16), len(bodies) + 1
+        ticket_id, parts = _new_id(), len(bodies) + 1
         for part, selection in enumerate(bodies, start=2):
             capability = _capability(item, DataClass.BODY, selection, ticket_id, part, parts)
             url = f"{origin}/blocks/{self._codec.seal(capability)}"
@@ -136,11 +132,17 @@ def _capability(
     )
 
 
+def _new_id() -> str:
+    return secrets.token_hex(16)
+
+
 def _grouped(
-    slicer: Slicer, intervals: Sequence[Interval], size: int, limit: int
+    slicer: Slicer, intervals: Sequence[Interval], unplaced: int | None, size: int, limit: int
 ) -> Iterator[Selection]:
-    """Consecutive intervals put together up to `limit` bytes; a larger one is cut by file
-    offset."""
+    """Consecutive intervals put together up to `limit` bytes; a larger one is cut by file offset.
+
+    `unplaced`: where the reads without a place begin, if they are wanted; they come last.
+    """
     group: list[Interval] = []
     held, before = 0, None
     for interval in intervals:
@@ -155,8 +157,12 @@ def _grouped(
         else:
             group.append(interval)
             held += end - start
+    joined = unplaced is not None and held + size - unplaced <= limit
     if group:
-        yield Selection(tuple(group), sent_until=_sent_until(before, group[0]))
+        yield Selection(tuple(group), joined, sent_until=_sent_until(before, group[0]))
+    if unplaced is not None and not (group and joined):
+        for cut in _cuts(unplaced, size, limit, size):
+            yield Selection((), unplaced=True, cut=cut)
 
 
 def _sent_until(before: Interval | None, interval: Interval) -> int:
@@ -174,12 +180,3 @@ def _cuts(start: int, end: int, limit: int, size: int) -> list[tuple[int, int] |
         return [None]
     borders = [0, *range(start + limit, end, limit), size]
     return list(pairwise(borders))
-
-
-def _add_unplaced(selections: list[Selection], start: int, size: int, limit: int) -> None:
-    """Append the reads without a place: to the last selection if they fit, else as their own."""
-    cuts = _cuts(start, size, limit, size)
-    if selections and cuts == [None] and selections[-1].cut is None:
-        selections[-1] = replace(selections[-1], unplaced=True)
-    else:
-        selections += (Selection((), unplaced=True, cut=cut) for cut in cuts)

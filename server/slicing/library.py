@@ -52,7 +52,8 @@ class Plan:
 
 
 class Library:
-    """Opens data objects for slicing. `threads` plans run at a time, off the event loop."""
+    """Opens data objects for slicing. `threads` plans run at a time, off the event loop, and as
+    many of CRAM files."""
 
     def __init__(
         self, cram: CramServices, *, index_bytes: int, plan_bytes: int, threads: int = 16
@@ -68,6 +69,7 @@ class Library:
             plan_bytes, lambda plan: plan.nbytes
         )
         self._threads = ThreadPoolExecutor(threads, "slicing")
+        self._decoding = ThreadPoolExecutor(threads, "decoding")
 
     async def header(self, item: DataObject) -> Header:
         """The header of an object; `CorruptData` when it is malformed."""
@@ -105,7 +107,8 @@ class Library:
 
     async def plan_body(self, item: DataObject, selection: Selection, *, closing: bool) -> Plan:
         """A body block; `closing`: the last of its ticket, which carries the EOF marker."""
-        key = (*_identity(item), selection, closing)
+        index = item.index_stat.fingerprint if selection.needs_index and item.index_stat else ""
+        key = (*_identity(item), index, selection, closing)
         plan = self._plans.peek(key)
         if plan is None:
             slicer = await self.slicer(item, indexed=selection.needs_index)
@@ -122,7 +125,8 @@ class Library:
 
     async def close(self) -> None:
         """Stop the threads and the decoding processes."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._decoding):
+            threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._cram.close)
 
     def _read_header(self, item: DataObject, source: DescriptorSource) -> Header:
@@ -161,7 +165,9 @@ class Library:
             with item.backend.lend(item.key, fingerprint=item.stat.fingerprint) as descriptor:
                 return work(DescriptorSource(descriptor, item.stat.size))
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+        # CRAM waits for decoding processes; the other formats must not wait with it.
+        threads = self._decoding if item.format is Format.CRAM else self._threads
+        return await asyncio.get_running_loop().run_in_executor(threads, run)
 
 
 def _identity(item: DataObject) -> tuple[Hashable, ...]:

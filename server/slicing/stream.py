@@ -99,6 +99,7 @@ class _Plan:
         self, table: WindowTable, bounds: Bounds, interval: Interval, sent_until: int, resume: int
     ) -> int:
         """Emit one interval; the virtual offset where it ends."""
+        self._reader.renew()
         kept, begin = self._head(table, bounds, interval, sent_until, resume)
         end = self._first_beyond(max(begin, bounds.tail), interval.reference, interval.end)
         self._emit(b"".join(kept), begin, end)
@@ -155,7 +156,7 @@ class _Plan:
             self._append(block.data[within:], first)
             interior = block.end
         # An empty block inside the file is no end; before our own marker it would look like two.
-        last_full = last if until else data_end(self._reader.source, last)
+        last_full = last if until else data_end(self._reader.source, last, interior)
         low, high = max(interior, self._low), min(last_full, self._high)
         if low < high:
             self._flush()

@@ -18,7 +18,7 @@ from formats.bgzf import (
     data_end,
     inflate,
 )
-from formats.errors import CorruptData
+from formats.errors import CorruptData, LimitExceeded
 from formats.source import BytesSource
 from tests.support.bgzf_layout import bgzf_block, bgzf_blocks, inflated
 
@@ -169,11 +169,20 @@ def test_offsets_beyond_the_end() -> None:
         reader.block(1 << 48)
 
 
-def test_limit_of_blocks() -> None:
-    data = bgzf_block(b"x") * 10
-    with pytest.raises(CorruptData):
-        list(BgzfReader(BytesSource(data), limit=9).blocks(0))
-    assert len(list(BgzfReader(BytesSource(data), limit=10).blocks(0))) == 10
+def test_limit_of_inflated_bytes() -> None:
+    data = bgzf_block(b"x" * 5000) * 10
+    with pytest.raises(LimitExceeded):
+        list(BgzfReader(BytesSource(data), limit=49_999).blocks(0))
+    assert len(list(BgzfReader(BytesSource(data), limit=50_000).blocks(0))) == 10
+    with pytest.raises(LimitExceeded):
+        list(BgzfReader(BytesSource(bgzf_block(b"") * 10), limit=9 << 10).blocks(0))
+
+
+def test_limit_counts_anew() -> None:
+    reader = BgzfReader(BytesSource(bgzf_block(b"x" * 5000) * 10), limit=50_000)
+    for _ in range(3):
+        assert len(list(reader.blocks(0))) == 10
+        reader.renew()
 
 
 def test_bomb_does_not_unfold() -> None:

@@ -3,6 +3,7 @@
 import gzip
 import random
 import time
+import tracemalloc
 from contextlib import suppress
 
 import pytest
@@ -56,7 +57,45 @@ def test_queries_equal_a_scan() -> None:
         for _ in range(20):
             start = draw.randrange(1100)
             query = draw.choice([0, 1, 2, 3, 7]), start, start + draw.randrange(1, 300)
-            assert index.containers(*query) == scan(rows, *query)
+            found = index.containers(*query)
+            assert found == scan(rows, *query)
+            span = index.span(*query)
+            assert (span is None) == (not found)
+            assert span is None or (span[0] <= found[0] and found[-1] <= span[1])
+        everywhere = [row[3] for row in rows if row[0] == MULTIPLE]
+        for reference in (0, 1, 3, 7):
+            own = [row[3] for row in rows if row[0] == reference] or everywhere
+            assert index.first_offset(reference) == min(own, default=None)
+            assert index.span(reference, 5, 5) == (
+                (min(everywhere), max(everywhere)) if everywhere else None
+            )
+
+
+def test_spans_of_a_sorted_file_are_exact() -> None:
+    index = parse_crai(text([(0, 1 + 10 * n, 25, 1000 + n, 0, 1) for n in range(100)]))
+    for start in range(0, 1100, 7):
+        found = index.containers(0, start, start + 30)
+        assert index.span(0, start, start + 30) == ((found[0], found[-1]) if found else None)
+
+
+def test_memory_is_told() -> None:
+    text_ = text([(n // 4000, 1 + n, 30_000, 1 << 33 | n, 800, 9) for n in range(50_000)])
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        index = parse_crai(text_)
+        held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 0.8 * held < index.nbytes < 1.3 * held
+
+
+def test_spans_take_no_longer_for_more_containers() -> None:
+    index = parse_crai(text([(0, 1 + 10 * n, 25, 1000 + n, 0, 1) for n in range(50_000)]))
+    started = time.process_time()
+    for _ in range(1000):
+        assert index.span(0, 0, 1 << 31) == (1000, 50_999)
+    assert time.process_time() - started < 0.5  # 0.003 s on an idle machine
 
 
 def test_placements() -> None:

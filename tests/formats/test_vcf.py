@@ -234,3 +234,10 @@ def test_any_line_has_an_interval_or_is_refused(fields: tuple[str, ...]) -> None
     except CorruptData:
         return
     assert all(start >= 0 and stop > 0 for _, _, _, start, stop in found)
+
+
+@pytest.mark.parametrize("tail", [b"", b"\n", b"#comment\n", b"##a\n#b\n\n", b"#unfinished"])
+def test_comments_may_end_a_file(tail: bytes) -> None:
+    line = b"c\t5\t.\tA\tC\t.\t.\t.\n"
+    reader = BgzfReader(BytesSource(compress(line + tail) + EOF_MARKER))
+    assert [record.data for record in walk(reader, VcfRecords({"c": 0}), 0)] == [line]

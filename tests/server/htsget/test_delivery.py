@@ -1,6 +1,7 @@
 """How plans are sent: pieces, sendfile, TLS, and sources that fail while they are sent."""
 
 import asyncio
+import errno
 import os
 import random
 import shutil
@@ -208,3 +209,23 @@ async def test_tickets_and_blocks_over_tls(data: Path, certificate: Path) -> Non
         over_tls = await live.whole(reply)
     async with serving(settings_of(data)) as live:
         assert await live.whole(await live.get("/reads/large")) == over_tls
+
+
+async def test_a_kernel_without_sendfile(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the file is read at explicit offsets: transfers side by side must not mix."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EINVAL, "not for this file system")
+
+    monkeypatch.setattr(os, "sendfile", refuse)
+    whole = rendered(list(MIXED.segments))
+    starts = [0, 5, 1_000_000, 3_000_000]
+
+    async with sending(source, MIXED) as (session, url):
+
+        async def fetch(start: int) -> bytes:
+            async with session.get(url, params={"start": str(start)}) as response:
+                return await response.read()
+
+        for start, body in zip(starts, await asyncio.gather(*map(fetch, starts)), strict=True):
+            assert body == whole[start:], start

@@ -1,6 +1,7 @@
 """The profile of tickets that every client reads, and how selections are divided among URLs."""
 
 import json
+import random
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -184,7 +185,7 @@ def test_groups(drawn: list[tuple[int, int, int]], limit: int) -> None:
     """Every interval in one group, or cut into tiles; groups in order and within the limit."""
     intervals = merge(Interval(ref, start, start + length) for ref, start, length in drawn)
     slicer = Even(4_000)
-    groups: list[Selection] = list(_grouped(slicer, intervals, 4_000, limit))  # type: ignore[arg-type]
+    groups: list[Selection] = list(_grouped(slicer, intervals, None, 4_000, limit))  # type: ignore[arg-type]
     seen: list[Interval] = []
     before: Interval | None = None
     for group in groups:
@@ -228,5 +229,34 @@ def test_hostile_extents_do_not_make_endless_tickets() -> None:
             del interval
             return 0, 1 << 48
 
-    groups = list(_grouped(Hostile(), (Interval(0, 1, 2),), 5_000, 1_000))  # type: ignore[arg-type]
+    groups = list(_grouped(Hostile(), (Interval(0, 1, 2),), None, 5_000, 1_000))  # type: ignore[arg-type]
     assert len(groups) <= 6
+
+
+@pytest.mark.parametrize(("placed", "unplaced", "parts"), [(900, 3_950, 1), (900, 3_800, 2)])
+def test_reads_without_a_place_join_the_last_block_if_they_fit(
+    placed: int, unplaced: int, parts: int
+) -> None:
+    class Slicer:
+        def extent(self, interval: Interval) -> tuple[int, int]:
+            del interval
+            return 0, placed
+
+    intervals = (Interval(0, 1, 2),)
+    groups = list(_grouped(Slicer(), intervals, unplaced, 4_000, 1_000))  # type: ignore[arg-type]
+    assert len(groups) == parts
+    assert [group.unplaced for group in groups] == [False] * (parts - 1) + [True]
+    assert list(_grouped(Slicer(), (), unplaced, 4_000, 1_000)) == [  # type: ignore[arg-type]
+        Selection((), unplaced=True)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_however_many_regions_fit_into_urls(live: Live, seed: int) -> None:
+    draw = random.Random(seed)
+    for count in (300, 430, 1_000, 10_000):
+        starts = (draw.randrange(130_000_000) for _ in range(count))
+        regions = [{"referenceName": "one", "start": s, "end": s + 150} for s in starts]
+        reply = await live.post("/reads/reads", {"regions": regions})
+        assert reply.status == 200, reply.body
+        assert all(len(url) < 8_000 for url in reply.urls)

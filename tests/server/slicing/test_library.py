@@ -92,6 +92,14 @@ async def test_changed_data(library: Library, catalog: Catalog, home: Path) -> N
     await library.slicer(await find(catalog, "reads"), indexed=True)
 
 
+async def test_replaced_index(library: Library, catalog: Catalog, home: Path) -> None:
+    """A plan that an index gave is not used once the index is another."""
+    await library.plan_body(await find(catalog, "reads"), ONE, closing=True)
+    (home / "reads.bam.bai").write_bytes(b"no index")
+    with pytest.raises(CorruptData):
+        await library.plan_body(await find(catalog, "reads"), ONE, closing=True)
+
+
 async def test_index_that_vanishes(library: Library, catalog: Catalog, home: Path) -> None:
     item = await find(catalog, "reads")
     (home / "reads.bam.bai").unlink()
