@@ -144,14 +144,15 @@ class CramSlicer:
         return True
 
     def position(self, reference: int) -> int:
-        return reference
+        offset = None if self.index is None else self.index.first_offset(reference)
+        return self.header.data_end if offset is None else offset
 
     def extent(self, interval: Interval) -> tuple[int, int]:
-        offsets = [] if self.index is None else self.index.containers(*interval)
-        if self.index is None or not offsets:
+        span = None if self.index is None else self.index.span(*interval)
+        if self.index is None or span is None:
             return 0, 0
-        following = self.index.next_offset(offsets[-1])
-        return offsets[0], self.header.data_end if following is None else following
+        following = self.index.next_offset(span[1])
+        return span[0], self.header.data_end if following is None else following
 
     def unplaced_start(self) -> int:
         offsets = [] if self.index is None else self.index.unplaced()
