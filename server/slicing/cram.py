@@ -7,7 +7,7 @@ every other that the index selects is trimmed record by record in a decoding pro
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -28,7 +28,6 @@ from formats.errors import CorruptData, MissingReference, UnindexableRange
 from formats.regions import Interval
 from formats.source import ByteSource, BytesSource
 from server.slicing.jobs import Bases, Job, Keep, Probe
-from server.slicing.references import ReferenceStore
 from server.slicing.segments import Segment, Stored
 from server.slicing.selection import Selection
 from server.slicing.trimming import Trimmer
@@ -55,8 +54,11 @@ def plan_cram(
 
     Containers belong to a `cut` by their own offset. Where a container must be trimmed and its
     reference is not configured, `MissingReference` is raised, or with "whole" the container goes
-    out untrimmed. Raises `UnindexableRange` when records are to be selected without an index,
-    `CorruptData` when the index does not fit the file or a container cannot be decoded.
+    out untrimmed: no record is lost, but others come along, and two blocks of a ticket may send the
+    same container. The later one knows only where its predecessor ended, and leaves the container
+    out when a record lies on the last base before. Raises `UnindexableRange` when records are to be
+    selected without an index, `CorruptData` when the index does not fit the file or a container
+    cannot be decoded.
     """
     if selection.intervals is None:
         return _whole(source, header, index, selection.cut)
@@ -66,12 +68,6 @@ def plan_cram(
         raise CorruptData("the index has more references than the data")
     plan = _Plan(source, header, index, selection, trim, on_missing_reference)
     return _join(plan.segments())
-
-
-def missing_references(header: CramHeader, references: ReferenceStore) -> list[str]:
-    """Names of the header's references that no configured FASTA file holds."""
-    described = zip(header.names, header.lengths, header.md5s, strict=True)
-    return [name for name, length, md5 in described if not references.find(name, length, md5)]
 
 
 def _whole(
@@ -252,11 +248,23 @@ class _Plan:
             except MissingReference:
                 if self.on_missing == "refuse":
                     raise
-                # An earlier block sent the whole container if it had records of its own here.
-                return b"" if self._probe(step).sent else _verbatim(step.container)
+                return b"" if self._went_before(step) else _verbatim(step.container)
             if cache is not None:
                 cache.put(key, trimmed)
         return _verbatim(step.container) if trimmed is None else trimmed
+
+    def _went_before(self, edge: _Edge) -> bool:
+        """Whether an earlier block of the ticket must have sent the whole container.
+
+        Its last interval ended at `sent_until`, so a record on the base before it was selected.
+        Where that interval began the selection does not tell.
+        """
+        sent = self._sent
+        if sent is None:
+            return False
+        last = Interval(sent.reference, sent.end - 1, sent.end)
+        probed = self._probe(replace(edge, keep=Keep((last,))))
+        return probed.kept > 0
 
     def _trim(self, edge: _Edge) -> bytes | None:
         """The containers of the records that stay; None when all do."""

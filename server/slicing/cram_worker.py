@@ -70,19 +70,18 @@ def _confine(memory: int, output: int) -> None:
 
 def _probe(job: Job) -> tuple[bytes, bytes]:
     selector = _Selector(job.keep)
-    total = kept = sent = 0
+    total = kept = 0
     spans: dict[int, tuple[int, int]] = {}
     with _reading(job.cram, _PLACE_ONLY) as records:
         for record in records:
             total += 1
             kept += selector.keeps(record)
-            sent += selector.already_sent(record)
             if record.reference_id >= 0:
                 start, end = _interval(record)
                 low, high = spans.get(record.reference_id, (start, end))
                 spans[record.reference_id] = min(low, start), max(high, end)
     covered = tuple(Interval(reference, *span) for reference, span in sorted(spans.items()))
-    return PROBED, encode_probe(Probe(total, kept, sent, covered))
+    return PROBED, encode_probe(Probe(total, kept, covered))
 
 
 def _trim(job: Job) -> tuple[bytes, bytes]:
@@ -126,9 +125,6 @@ class _Selector:
 
     def keeps(self, record: pysam.AlignedSegment) -> bool:
         return self._selects(record) and not self._was_sent(record)
-
-    def already_sent(self, record: pysam.AlignedSegment) -> bool:
-        return self._selects(record) and self._was_sent(record)
 
     def _selects(self, record: pysam.AlignedSegment) -> bool:
         reference = record.reference_id

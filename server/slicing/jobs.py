@@ -58,15 +58,13 @@ class Job:
 
 
 class Probe(NamedTuple):
-    """Counts of the records in a container, those that would stay, and those that only
-    `Keep.sent` drops.
+    """Counts of the records in a container and of those that would stay.
 
     `spans`: per reference, the interval its records cover.
     """
 
     total: int
     kept: int
-    sent: int
     spans: tuple[Interval, ...]
 
 
@@ -119,5 +117,5 @@ def encode_probe(probe: Probe) -> bytes:
 
 def decode_probe(payload: bytes) -> Probe:
     """A probe from its payload; `ValueError` when it is none."""
-    total, kept, sent, spans = json.loads(payload)
-    return Probe(total, kept, sent, tuple(Interval(*span) for span in spans))
+    total, kept, spans = json.loads(payload)
+    return Probe(total, kept, tuple(Interval(*span) for span in spans))

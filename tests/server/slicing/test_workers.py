@@ -66,7 +66,7 @@ def test_trim_keep_all_and_none(pool: WorkerPool, cram: bytes, tmp_path: Path) -
 def test_probe(pool: WorkerPool, cram: bytes) -> None:
     keep = Keep((Interval(0, 100, 500),), sent=Interval(0, 0, 200))
     probe = pool.probe(Job(cram, "3.0", keep, probe=True))
-    assert probe == (200, 15, 5, (Interval(0, 0, 3990),))
+    assert probe == (200, 15, (Interval(0, 0, 3990),))
 
 
 def test_nothing_starts_before_it_is_needed() -> None:
