@@ -4,6 +4,7 @@ Read once, at the entry; the parts of the server take values, not `Settings`. Un
 refused, with the nearest known one in the message.
 """
 
+import json
 import os
 from difflib import get_close_matches
 from pathlib import Path
@@ -131,6 +132,14 @@ class Settings(_Section):
     refget: RefgetSection = RefgetSection()
     service: ServiceSection = ServiceSection()
 
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [each.name for each in self.locations if each.name]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"locations: two have the name {name}; give each its own")
+        return self
+
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "server": ServerSection,
@@ -197,12 +206,44 @@ def read_secret(section: ServerSection) -> bytes | None:
 
 
 def _check_environment() -> None:
-    """Refuse a misspelt section in the environment, which pydantic-settings would ignore."""
-    for name in os.environ:
+    """Refuse a misspelt section in the environment, which pydantic-settings would ignore, and
+    values that should be JSON, of which it says too little."""
+    for name, value in os.environ.items():
         if name.startswith(PREFIX):
-            section = name.removeprefix(PREFIX).split("__")[0].lower()
+            section, *key = name.removeprefix(PREFIX).lower().split("__")
             if section not in Settings.model_fields:
-                raise ConfigurationError(f"{name}: {_unknown(section, Settings)}")
+                meant = _meant(section)
+                text = f"no such setting; use {meant}" if meant else _unknown(section, Settings)
+                raise ConfigurationError(f"{name}: {text}")
+            example = _json_example(section, key)
+            if example is not None:
+                try:
+                    json.loads(value)
+                except ValueError:
+                    # Not chained: the value may hold a secret.
+                    raise ConfigurationError(f"{name}: wants JSON, e.g. {example}") from None
+
+
+def _meant(name: str) -> str:
+    """The variables that a name without its section may stand for."""
+    return " or ".join(
+        f"{PREFIX}{section}__{key}".upper()
+        for section, model in _SECTIONS.items()
+        for key in model.model_fields
+        if section != "locations" and name in (key, f"{section}_{key}")
+    )
+
+
+def _json_example(section: str, key: list[str]) -> str | None:
+    """What a variable of a whole section or of a list may hold; None for one of a single value."""
+    if section == "locations":
+        return None if key else '[{"url": "/data"}]'
+    if not key:
+        return '{"name": "value"}'
+    field = _SECTIONS[section].model_fields.get(key[0])
+    if field is None or not isinstance(field.default, tuple):
+        return None
+    return '["https://a.example"]' if section == "server" else '["/references/*.fa"]'
 
 
 def _unknown(name: str, model: type[BaseModel]) -> str:
@@ -221,5 +262,6 @@ def _explain(error: ValidationError) -> str:
             *sections, name = problem["loc"]
             model = _SECTIONS.get(str(sections[0]), Settings) if sections else Settings
             text = _unknown(str(name), model)
-        lines.append(f"{place}: {text}")
+        text = text.removeprefix("Value error, ")
+        lines.append(f"{place}: {text}" if place else text)
     return "\n".join(lines)

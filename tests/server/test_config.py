@@ -211,3 +211,33 @@ def test_two_secrets(tmp_path: Path) -> None:
     server = {"secret": SECRET, "secret_file": str(tmp_path / "secret")}
     with pytest.raises(ConfigurationError):
         read_secret(load_settings(None, {"server": server}).server)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("HTSGATE_PORT", "1", "use HTSGATE_SERVER__PORT"),
+        ("HTSGATE_CRAM_TIMEOUT", "1", "use HTSGATE_CRAM__TIMEOUT"),
+        ("HTSGATE_WORKERS", "1", "use HTSGATE_SERVER__WORKERS or HTSGATE_CRAM__WORKERS"),
+        ("HTSGATE_LOCATIONS", "/data", 'wants JSON, e.g. [{"url": "/data"}]'),
+        ("HTSGATE_SERVER__CORS_ORIGINS", "https://a", 'wants JSON, e.g. ["https://a.example"]'),
+        ("HTSGATE_REFGET__SEQUENCES", "/a.fa", 'wants JSON, e.g. ["/references/*.fa"]'),
+    ],
+)
+def test_what_the_environment_should_say(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert message in (said := refused())
+    assert said.startswith(f"{name}: ")
+
+
+def test_messages_of_validators_are_plain() -> None:
+    said = refused(locations=[{"url": "s3://x"}])
+    assert said.startswith("locations.0: a location with s3://")
+
+
+def test_two_locations_of_one_name() -> None:
+    said = refused(locations=[{"name": "a", "url": "/x"}, {"name": "a", "url": "/y"}])
+    assert said == "locations: two have the name a; give each its own"
+    load_settings(None, {"locations": [{"url": "/x"}, {"url": "/y"}]})
