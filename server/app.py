@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 
 from auth.capability import CapabilityCodec, derive
-from server.catalog import EXTENSIONS, Catalog, ServedLocation
+from server.catalog import Catalog, ServedLocation
 from server.config import ConfigurationError, Location, Settings, read_secret
 from server.cors import Cors
 from server.errors import error_middleware
@@ -21,7 +21,7 @@ from server.service_info import Service, negotiate, service_info
 from server.slicing.cram_slicer import CramServices
 from server.slicing.library import Library
 from server.slicing.workers import WorkerLimits, WorkerPool
-from server.survey import FASTA, fasta_files
+from server.survey import SERVABLE, fasta_files
 from server.web.landing import landing_page
 from server.web.openapi import openapi
 from storage_backends.local import LocalBackend
@@ -111,8 +111,10 @@ def _serve(location: Location, descriptors: int) -> ServedLocation:
         return ServedLocation(location.name, dataset, LocalBackend(path, descriptors))
     if not path.is_file():
         raise ConfigurationError(f"{path}: no such directory or file")
-    known = (*(extension for each in EXTENSIONS.values() for extension in each), *FASTA)
-    if not path.name.endswith(known):
+    # Who names a link means the file behind it; no key of a location leads out of it.
+    if path.resolve().parent != path.parent.resolve():
+        path = path.resolve()
+    if not path.name.endswith(SERVABLE):
         raise ConfigurationError(f"{path}: not a BAM, CRAM, VCF, BCF or FASTA file by its name")
     backend = LocalBackend(path.parent, descriptors)
     return ServedLocation(location.name, dataset, backend, only=path.name)

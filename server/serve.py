@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import multiprocessing
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -13,32 +15,51 @@ import ssl
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 
 from aiohttp import web
 
 from server.app import create_app, open_catalog
 from server.config import ConfigurationError, Settings, read_secret
 from server.limits import Limits, make_runner
+from server.survey import warnings
 
 _BACKLOG = 1024
 _log = logging.getLogger(__name__)
 
 
-def serve(settings: Settings, announce: Callable[[str], None]) -> int:
-    """Serve until SIGTERM or SIGINT; `announce` is called with the URL once connections are
-    accepted.
+class AddressTaken(ConfigurationError):
+    """Something else listens on the address and port."""
 
-    Raises `ConfigurationError`, and `OSError` when the port cannot be had. Returns the exit status.
+
+def serve(settings: Settings, announce: Callable[[str, str], None]) -> int:
+    """Serve until SIGTERM or SIGINT; `announce` is called with the URL and with the address and
+    port once connections are accepted.
+
+    Raises `ConfigurationError`; `AddressTaken` when the port cannot be had. Returns the exit
+    status.
     """
+    _raise_descriptor_limit()
     secret = read_secret(settings.server) or secrets.token_bytes(32)
     tls_context(settings)
-    open_catalog(settings)
+    paths = [location.path for location in settings.locations]
+    for warning in warnings(paths, open_catalog(settings), settings.refget.sequences):
+        _log.warning("%s", warning)
     sockets = _listen(settings)
-    url = _url(settings, sockets[0])
+    address = _address(*sockets[0].getsockname()[:2])
+    scheme = "https" if settings.server.tls_certificate else "http"
+    url = settings.server.public_url or f"{scheme}://{address}"
     if len(sockets) == 1:
-        asyncio.run(_run(settings, secret, sockets[0], lambda: announce(url)))
+        asyncio.run(_run(settings, secret, sockets[0], lambda: announce(url, address)))
         return 0
-    return _supervise(settings, secret, sockets, lambda: announce(url))
+    return _supervise(settings, secret, sockets, lambda: announce(url, address))
+
+
+def _raise_descriptor_limit() -> None:
+    """Have as many descriptors as the process may: each connection and open file takes one."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _run(
@@ -74,17 +95,22 @@ def _supervise(
 ) -> int:
     """Run one process for each socket; all end when told to, or as soon as one fails."""
     context = multiprocessing.get_context("spawn")
-    stopping = False
+    requested = False
 
-    def stop(*_: object) -> None:
-        nonlocal stopping
-        stopping = True
+    def stop() -> None:
         for process in processes:
             if process.is_alive() and process.pid is not None:
                 os.kill(process.pid, signal.SIGTERM)
 
-    processes = []
+    def stop_as_requested(*_: object) -> None:
+        nonlocal requested
+        requested = True
+        stop()
+
+    processes: list[SpawnProcess] = []
     pipes: list[Connection] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop_as_requested)
     for listener in sockets:
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(settings, secret, listener, theirs))
@@ -93,23 +119,38 @@ def _supervise(
         listener.close()
         processes.append(process)
         pipes.append(ours)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    try:
+    if requested:  # while one was started that `stop` did not know yet
+        stop()
+    with contextlib.suppress(EOFError):  # one ended before it was ready
         for pipe in pipes:
             pipe.recv()
-        ready()
-    except EOFError:
-        stop()
-        stopping = False
-    wait([process.sentinel for process in processes])
-    failed = not stopping
+        if not requested:
+            ready()
+    ended = wait([process.sentinel for process in processes])
+    failed = not requested
+    if failed:
+        for process in processes:
+            if process.sentinel in ended:
+                process.join()
+                _log.error(
+                    "server process %s %s, so the service ends",
+                    process.pid,
+                    _ending(process.exitcode or 0),
+                )
     stop()
     for process in processes:
         process.join()
-    if failed:
-        _log.error("a server process ended by itself")
     return int(failed)
+
+
+def _ending(code: int) -> str:
+    """How a process ended, from its exit code as `multiprocessing` gives it."""
+    if code >= 0:
+        return f"ended by itself with status {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
 
 
 def _work(settings: Settings, secret: bytes, listener: socket.socket, pipe: Connection) -> None:
@@ -137,20 +178,25 @@ def _listen(settings: Settings) -> list[socket.socket]:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
             listener.bind((host, port))
-        except OSError:
+        except OSError as error:
             for each in sockets:
                 each.close()
-            raise
+            raise _refusal(error, host, port) from error
         port = listener.getsockname()[1]
     return sockets
 
 
-def _url(settings: Settings, listener: socket.socket) -> str:
-    if settings.server.public_url is not None:
-        return settings.server.public_url
-    host, port = listener.getsockname()[:2]
-    scheme = "https" if settings.server.tls_certificate else "http"
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+def _refusal(error: OSError, host: str, port: int) -> ConfigurationError:
+    address = _address(host, port)
+    if error.errno == errno.EADDRINUSE:
+        return AddressTaken(f"{address} is taken: choose another port, or 0 for any free one")
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return ConfigurationError(f"server.host: {host} is no address of this machine")
+    return ConfigurationError(f"cannot listen on {address}: {error.strerror}")
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
@@ -160,10 +206,25 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
         return None
     if certificate is None:
         raise ConfigurationError("server.tls_key: give tls_certificate too")
+    if key is None:
+        raise ConfigurationError("server.tls_certificate: give tls_key too")
+    for name, path in (("tls_certificate", certificate), ("tls_key", key)):
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise ConfigurationError(f"server.{name}: {path}: {error.strerror}") from error
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(f"server.tls_certificate: {error}") from error
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(certificate)
+    except ssl.SSLError as error:
+        raise ConfigurationError(
+            f"server.tls_certificate: {certificate}: not a PEM certificate"
+        ) from error
+    try:
+        context.load_cert_chain(certificate, key, password="")  # never ask for one
+    except ssl.SSLError as error:
+        raise ConfigurationError(
+            f"server.tls_key: {key}: not the PEM key of the certificate without a passphrase"
+        ) from error
     return context

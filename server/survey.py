@@ -1,6 +1,7 @@
 """Every data object and FASTA file of the locations, whether it can be served or not."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -10,6 +11,9 @@ from server.model import Endpoint, Format
 
 FASTA = (".fa", ".fasta", ".fna", ".fa.gz", ".fasta.gz", ".fna.gz", ".fa.bgz", ".fasta.bgz")
 """The extensions by which reference sequences are found."""
+
+SERVABLE = (*(extension for each in EXTENSIONS.values() for extension in each), *FASTA)
+"""The extensions of all files that a location is of use for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,47 @@ def fasta_files(catalog: Catalog, patterns: Sequence[str]) -> Iterator[Path]:
     for pattern in patterns:
         paths += map(Path, sorted(glob(pattern, recursive=True)))  # noqa: PTH207
     return iter(dict.fromkeys(paths))
+
+
+def unmatched(patterns: Sequence[str]) -> Iterator[str]:
+    """The patterns of FASTA files that match nothing."""
+    return (pattern for pattern in patterns if not glob(pattern, recursive=True))  # noqa: PTH207
+
+
+def passed_over(
+    catalog: Catalog,
+    on_error: Callable[[OSError], None],
+    on_link: Callable[[Path], None],
+) -> None:
+    """Walk the locations for what is not served: what cannot be read, and links that leave."""
+    for location in catalog.locations:
+        if location.only is None:
+
+            def link(key: str, location: ServedLocation = location) -> None:
+                path = location.backend.path(key)
+                if _is_servable(key) or path.is_dir():
+                    on_link(path)
+
+            for _ in location.backend.keys(on_error=on_error, on_link=link):
+                pass
+
+
+def warnings(paths: Sequence[Path], catalog: Catalog, patterns: Sequence[str]) -> Iterator[str]:
+    """What an operator should know when the server starts; looks no further than it must.
+
+    `paths` are those of the catalog's locations, as the operator names them.
+    """
+    for path, location in zip(paths, catalog.locations, strict=True):
+        if not os.access(path, os.R_OK) or not location.backend.available():
+            yield f"{path}: cannot be read"
+        elif location.only is None and not any(map(_is_servable, location.backend.keys())):
+            yield f"{path}: holds no BAM, CRAM, VCF, BCF or FASTA file that can be served"
+    for pattern in unmatched(patterns):
+        yield f"refget.sequences: nothing matches {pattern}"
+
+
+def _is_servable(key: str) -> bool:
+    return key.endswith(SERVABLE)
 
 
 def _keys(catalog: Catalog) -> Iterator[tuple[ServedLocation, str]]:

@@ -5,7 +5,7 @@ import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,18 +67,36 @@ class LocalBackend:
         finally:
             self._release(file)
 
-    def keys(self) -> Iterator[str]:
+    def keys(
+        self,
+        *,
+        on_error: Callable[[OSError], None] | None = None,
+        on_link: Callable[[str], None] | None = None,
+    ) -> Iterator[str]:
         """Every key of a regular file in the location, sorted by directory; for start-up and
-        checks."""
-        for directory, folders, names in os.walk(self._root):
+        checks.
+
+        `on_error` gets what keeps a directory from being listed or a file from being looked at,
+        `on_link` the keys of links that lead out of the location or nowhere.
+        """
+        for directory, folders, names in os.walk(self._root, onerror=on_error):
             folders.sort()
+            below = "" if directory == self._root else directory[len(self._prefix) :] + "/"
+            for name in folders if on_link is not None else ():
+                target = os.path.realpath(f"{directory}/{name}")
+                if on_link is not None and not f"{target}/".startswith(self._prefix):
+                    on_link(below + name)
             for name in sorted(names):
-                key = os.path.relpath(f"{directory}/{name}", self._root)
                 try:
-                    self._look(key)
-                except (ObjectNotFound, StorageUnavailable):
-                    continue
-                yield key
+                    self._look(below + name)
+                except ObjectNotFound:
+                    if on_link is not None and os.path.islink(f"{directory}/{name}"):  # noqa: PTH114
+                        on_link(below + name)
+                except StorageUnavailable as error:
+                    if on_error is not None and isinstance(error.__cause__, OSError):
+                        on_error(error.__cause__)
+                else:
+                    yield below + name
 
     def available(self) -> bool:
         """Whether the location can be read now."""

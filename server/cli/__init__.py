@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 
 from server.cli.locations import add_locations, location_settings
@@ -15,7 +16,11 @@ from server.serve import serve
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit status. 2: the arguments or settings cannot be used."""
     parser = command_line()
-    options = parser.parse_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
+    if rest:  # argparse wants all positionals together; locations may come after options
+        if not hasattr(options, "locations") or any(each.startswith("-") for each in rest):
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        options.locations += rest
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
@@ -73,8 +78,10 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", help="object id, as in a URL")
     parser.add_argument("region", metavar="REGION", help="as samtools writes it: chr1:1,001-2,000")
     add_locations(parser)
-    parser.add_argument("--format", type=str.upper, choices=[*Format], help="BAM, CRAM, VCF or BCF")
-    parser.add_argument("--endpoint", choices=[*Endpoint], help="reads or variants")
+    parser.add_argument(
+        "--format", type=str.upper, choices=_names(Format), help="BAM, CRAM, VCF or BCF"
+    )
+    parser.add_argument("--endpoint", choices=_names(Endpoint), help="reads or variants")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(command=_explain)
 
@@ -88,7 +95,12 @@ def _serve(options: argparse.Namespace) -> int:
     section = {name: getattr(options, name) for name in ("host", "port", "workers")}
     given = {name: value for name, value in section.items() if value is not None}
     settings = location_settings(options, given)
-    return serve(settings, lambda url: print(f"htsgate serves {url}", flush=True))
+
+    def announce(url: str, address: str) -> None:
+        listening = f" (listening on {address})" if settings.server.public_url else ""
+        print(f"htsgate serves {url}{listening}", flush=True)
+
+    return serve(settings, announce)
 
 
 # Imported when they run: a server has no need of pysam and rich.
@@ -116,6 +128,10 @@ def _index(options: argparse.Namespace) -> int:
     from server.cli.index import index
 
     return index(options)
+
+
+def _names(values: type[StrEnum]) -> list[str]:
+    return [str(each) for each in values]
 
 
 def _port(text: str) -> int:

@@ -1,7 +1,6 @@
 """`htsgate demo`: makes a small data set, serves it, and prints commands to try."""
 
 import argparse
-import errno
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from server.config import ConfigurationError, Location, ServerSection, Settings
 from server.demo_data import FILES, make_demo_data
-from server.serve import serve
+from server.serve import AddressTaken, serve
 
 DEFAULT_PORT = 8080
 
@@ -30,14 +29,14 @@ def demo(options: argparse.Namespace) -> int:
     with _directory(options.directory) as directory:
         prepare(directory)
 
-        def announce(url: str) -> None:
+        def announce(url: str, _: str) -> None:
             print(f"htsgate serves {url}\n\n{instructions(url, directory)}", flush=True)
 
         port = DEFAULT_PORT if options.port is None else options.port
         try:
             return serve(_settings(directory, options.host, port), announce)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE or options.port is not None:
+        except AddressTaken:
+            if options.port is not None:
                 raise
         print(f"htsgate: port {port} is taken, so a free one is used", file=sys.stderr)
         return serve(_settings(directory, options.host, 0), announce)
@@ -48,7 +47,10 @@ def prepare(directory: Path) -> None:
 
     Raises `ConfigurationError` when a file stands in the way that no demo made.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigurationError(f"{directory}: not a directory, and none can be made") from error
     made = _made_before(directory / _MANIFEST)
     present = [name for name in FILES if os.path.lexists(directory / name)]
     for name in present:

@@ -93,3 +93,11 @@ async def test_no_location() -> None:
     async with serving(settings_of()) as live:
         assert (await live.get("/reads/x")).error == (404, "NotFound")
         assert (await live.get("/reads/service-info")).status == 200
+
+
+async def test_a_link_that_is_named(data: Path, tmp_path: Path) -> None:
+    """Whoever names a link means the file that it leads to, wherever that lies."""
+    (tmp_path / "only.bam").symlink_to(data / "only.bam")
+    async with serving(settings_of(tmp_path / "only.bam")) as live:
+        assert (await live.get("/reads/only?referenceName=one")).status == 200
+        assert (await live.get("/reads/reads")).status == 404

@@ -39,6 +39,8 @@ def started(*arguments: str, **env: str) -> Iterator[tuple[subprocess.Popen[str]
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith("htsgate serves http"), (line, process.poll())
+        behind = "HTSGATE_SERVER__PUBLIC_URL" in env or "--config" in arguments
+        assert ("(listening on 127.0.0.1:" in line) == behind
         yield process, line.split()[2]
     finally:
         if process.poll() is None:
@@ -124,8 +126,42 @@ def test_worker_that_is_killed(data: Path) -> None:
         assert fetch(f"{url}/health/live")
         workers = children(process)
         os.kill(workers[0], signal.SIGKILL)
-        assert process.wait(timeout=30) != 0
+        assert process.wait(timeout=30) == 1
         assert all(gone(worker) for worker in workers)
+        assert process.stderr is not None
+        assert f"server process {workers[0]} was killed by SIGKILL" in process.stderr.read()
+
+
+def test_stop_while_workers_start(data: Path) -> None:
+    """Whenever it comes, a requested stop is a success."""
+    for _ in range(2):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "server", "serve", str(data), "--workers", "2", "--port", "0"],
+            env=environment(),
+            cwd=ROOT,
+            text=True,
+        )
+        while not children(process):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+
+
+def test_what_an_operator_is_warned_of(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    sequences = '["/nonexistent/*.fa"]'
+    arguments = (str(data), str(tmp_path / "empty"), "--port", "0")
+    with started(*arguments, HTSGATE_REFGET__SEQUENCES=sequences) as (process, _):
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        soft, hard = next(each for each in limits.splitlines() if "open files" in each).split()[3:5]
+        assert soft == hard
+        process.terminate()
+        assert process.stderr is not None
+        warned = process.stderr.read()
+    assert f"{tmp_path / 'empty'}: holds no BAM" in warned
+    assert "nothing matches /nonexistent/*.fa" in warned
+    assert f"{data}:" not in warned
 
 
 def test_supervisor_that_is_killed(data: Path) -> None:
@@ -155,10 +191,24 @@ def test_starts_that_cannot_succeed(data: Path, tmp_path: Path) -> None:
     assert "directory or a file" in refused()
     assert "nothing" in refused(str(tmp_path / "nothing"))
     assert "port" in refused(str(data), "--port", "99999")
-    assert "certificate" in refused(str(data), HTSGATE_SERVER__TLS_CERTIFICATE=str(tmp_path / "no"))
+    some, none = tmp_path / "some", tmp_path / "no"
+    some.write_text("not PEM")
+
+    def tls(**files: Path) -> str:
+        env = {f"HTSGATE_SERVER__TLS_{name}": str(path) for name, path in files.items()}
+        return refused(str(data), **env)
+
+    assert "give tls_key too" in tls(CERTIFICATE=none)
+    assert "give tls_certificate too" in tls(KEY=none)
+    assert "server.tls_certificate" in tls(CERTIFICATE=none, KEY=some)
+    assert "server.tls_key" in tls(CERTIFICATE=some, KEY=none)
+    assert "not a PEM certificate" in tls(CERTIFICATE=some, KEY=some)
 
 
 def test_port_that_is_taken(data: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         message = refused(str(data), "--port", str(taken.getsockname()[1]))
-    assert "in use" in message
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    assert f"{address} is taken" in message
+    assert "server.host" in refused(str(data), "--host", "203.0.113.7", "--port", "0")
+    assert "server.host" in refused(str(data), "--host", "no.such.host.invalid", "--port", "0")

@@ -18,6 +18,7 @@ import pytest
 
 from server.cli import run
 from server.cli.demo import prepare
+from server.config import ConfigurationError
 from server.demo_data import CONTIGS, FILES
 
 _ROOT = Path(__file__).parents[3]
@@ -152,7 +153,14 @@ def test_a_port_that_was_asked_for_is_not_replaced(tmp_path: Path, pristine_demo
             assert not lines
             assert process.wait(timeout=30) == 2
             assert process.stderr is not None
-            assert "in use" in process.stderr.read()
+            assert f"127.0.0.1:{port} is taken" in process.stderr.read()
+
+
+def test_a_directory_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for name in ("file", "file/below"):
+        with pytest.raises(ConfigurationError, match="not a directory"):
+            prepare(tmp_path / name)
 
 
 def test_an_end_while_the_data_are_made_leaves_nothing(tmp_path: Path) -> None:
