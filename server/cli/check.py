@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from rich import box
@@ -13,18 +13,18 @@ from rich.table import Table
 from rich.text import Text
 
 from server.catalog import Catalog
-from server.cli.findings import Report, Severity
+from server.cli.findings import Report, Severity, counted
 from server.cli.inspection import inspect_fasta, inspect_object, printable
 from server.cli.locations import location_settings, opened
 from server.config import Settings
 from server.slicing.library import Library
-from server.survey import DataFile, data_files, fasta_files
+from server.survey import DataFile, data_files, fasta_files, passed_over, unmatched
 from storage_backends.base import StorageError
 
 _MANY = 10
 """Files from which on a progress bar is worth its line."""
 
-_NARROWEST = 120
+_COLUMNS = ("id", "format", "index", "looked at", "findings")
 _STYLES = {Severity.PROBLEM: "red", Severity.NOTE: "yellow"}
 
 
@@ -52,11 +52,37 @@ async def _reports(settings: Settings) -> list[Report]:
         hidden = total < _MANY or not console.is_terminal
         with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
             task = progress.add_task("checking", total=total)
-            reports = []
+            reports = [*_passed_over(catalog), *_unmatched(settings)]
             async for report in _each(catalog, library, fastas, files):
                 reports.append(report)
                 progress.advance(task)
             return reports
+
+
+def _passed_over(catalog: Catalog) -> list[Report]:
+    """What keeps files of the locations from being found at all."""
+    reports = []
+
+    def unreadable(error: OSError) -> None:
+        report = Report(printable(str(error.filename)), "-")
+        report.problem("file", f"cannot be read: {error.strerror}")
+        reports.append(report)
+
+    def link(path: Path) -> None:
+        report = Report(printable(str(path)), "-")
+        where = "leaves the location" if path.exists() else "leads nowhere"
+        report.note("file", f"link {where}; not served")
+        reports.append(report)
+
+    passed_over(catalog, unreadable, link)
+    return reports
+
+
+def _unmatched(settings: Settings) -> Iterator[Report]:
+    for pattern in unmatched(settings.refget.sequences):
+        report = Report(printable(pattern), "FASTA")
+        report.problem("fasta", "refget.sequences: nothing matches")
+        yield report
 
 
 async def _each(
@@ -78,26 +104,34 @@ async def _each(
 
 
 def _show(reports: list[Report], problems: int) -> None:
+    notes = sum(len(report.findings) for report in reports) - problems
+    totals = ((len(reports), "file"), (problems, "problem"), (notes, "note"))
+    total = ", ".join(counted(number, noun) for number, noun in totals)
     console = Console()
     if not console.is_terminal:
-        console.width = max(console.width, _NARROWEST)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("id", "format", "index", "looked at"):
-        table.add_column(column, overflow="fold")
-    table.add_column("findings", overflow="fold", ratio=1)
+        print("\t".join(_COLUMNS))
+        for report in reports:
+            findings = "; ".join(finding.message for finding in report.findings)
+            print("\t".join((*_cells(report), findings or "fine")))
+        print(total)
+        return
+    table = Table(*_COLUMNS, box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
+    table.columns[-1].ratio = 1
     for report in reports:
-        name = report.file if report.id is None else report.id
-        findings = Text("\n").join(
-            Text(f"{finding.message}", _STYLES[finding.severity]) for finding in report.findings
+        told = Text("\n").join(
+            Text(finding.message, _STYLES[finding.severity]) for finding in report.findings
         )
-        table.add_row(
-            Text(name),
-            report.format,
-            Text(report.index.rpartition(".")[2] if report.index else "-"),
-            report.looked_at or "-",
-            findings or Text("fine", "green"),
-        )
+        table.add_row(*map(Text, _cells(report)), told or Text("fine", "green"))
     console.print(table)
-    notes = sum(len(report.findings) for report in reports) - problems
-    style = "bold red" if problems else "bold green"
-    console.print(f"{len(reports)} files, {problems} problems, {notes} notes", style=style)
+    console.print(total, style="bold red" if problems else "bold green")
+
+
+def _cells(report: Report) -> tuple[str, str, str, str]:
+    return (
+        report.file if report.id is None else report.id,
+        report.format,
+        report.index.rpartition(".")[2] if report.index else "-",
+        report.looked_at or "-",
+    )

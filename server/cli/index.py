@@ -20,6 +20,7 @@ from formats.bgzf import MAX_BLOCK
 from formats.cram import parse_header
 from formats.errors import FormatError
 from server.catalog import EXTENSIONS, index_keys
+from server.cli.findings import counted
 from server.cli.inspection import not_bgzf, printable
 from server.cli.order import denies_order, look_at_containers
 from server.config import ConfigurationError
@@ -39,10 +40,16 @@ class Outcome(StrEnum):
     MADE = "made"
     KEPT = "has"
     STALE = "stale"
+    SKIPPED = "skipped"
     FAILED = "failed"
 
 
-_STYLES = {Outcome.MADE: "green", Outcome.STALE: "yellow", Outcome.FAILED: "red"}
+_STYLES = {
+    Outcome.MADE: "green",
+    Outcome.STALE: "yellow",
+    Outcome.SKIPPED: "yellow",
+    Outcome.FAILED: "red",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +63,20 @@ class Indexed:
 
 def index(options: argparse.Namespace) -> int:
     """Build what is missing; 1 when a file could not be indexed or an index is stale."""
-    files = list(dict.fromkeys(_files(options.paths)))
-    results = sorted(_build_all(files), key=lambda result: result.path)
+    skipped: list[Indexed] = []
+    files = list(dict.fromkeys(_files(options.paths, skipped)))
+    results = sorted([*_build_all(files), *skipped], key=lambda result: result.path)
     console = Console(soft_wrap=True, highlight=False)
     for result in results:
         if result.outcome is not Outcome.KEPT:
             line = f"{result.outcome:7} {printable(str(result.path))}: {result.text}"
             console.print(Text(line, _STYLES[result.outcome]))
     counts = {outcome: sum(each.outcome is outcome for each in results) for outcome in Outcome}
-    made, kept, stale, failed = (counts[outcome] for outcome in Outcome)
+    made, kept, stale, _, failed = (counts[outcome] for outcome in Outcome)
+    have = "has" if stale == 1 else "have"
     console.print(
-        f"{len(results)} files: {made} indexed, {kept} had an index, {stale} have a stale one,"
-        f" {failed} failed"
+        f"{counted(len(files), 'file')}: {made} indexed, {kept} had an index,"
+        f" {stale} {have} a stale one, {failed} failed"
     )
     return int(stale + failed > 0)
 
@@ -80,14 +89,29 @@ def kind_of(path: Path) -> str | None:
     return "FASTA" if path.name.endswith(FASTA) else None
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    """The files named and those below the directories named; `ConfigurationError` for others."""
+def _files(paths: Sequence[Path], skipped: list[Indexed]) -> Iterator[Path]:
+    """The files named and those below the directories named; `ConfigurationError` for others.
+
+    What cannot be listed and links that leave their directory are added to `skipped`.
+    """
+
+    def unlistable(error: OSError) -> None:
+        reason = f"cannot be listed: {error.strerror}"
+        skipped.append(Indexed(Path(error.filename), Outcome.FAILED, reason))
+
     for path in paths:
         if path.is_dir():
-            for directory, folders, names in os.walk(path):
+            root = path.resolve()
+            for directory, folders, names in os.walk(path, onerror=unlistable):
                 folders.sort()
-                found = (Path(directory, name) for name in sorted(names))
-                yield from (each.absolute() for each in found if kind_of(each) and each.is_file())
+                for found in (Path(directory, name).absolute() for name in sorted(names)):
+                    if kind_of(found) is None:
+                        continue
+                    if not found.resolve().is_relative_to(root):
+                        reason = "link leaves the directory; not indexed"
+                        skipped.append(Indexed(found, Outcome.SKIPPED, reason))
+                    elif found.is_file():
+                        yield found
         elif not path.is_file():
             raise ConfigurationError(f"{path}: no such file or directory")
         elif kind_of(path) is None:

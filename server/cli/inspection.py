@@ -22,6 +22,9 @@ from server.survey import DataFile
 async def inspect_object(catalog: Catalog, library: Library, file: DataFile) -> Report:
     """Look at a data file the way a request would, and beyond."""
     report = Report(printable(str(file.path)), file.format, printable(file.object_id))
+    if file.object_id == "service-info":
+        report.problem("id", "reserved id: its path is that of service-info")
+        return report
     try:
         item = await catalog.resolve(file.endpoint, file.object_id, file.format)
     except HtsgetError:

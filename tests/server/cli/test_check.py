@@ -1,3 +1,4 @@
+import errno
 import gzip
 import json
 import os
@@ -59,15 +60,14 @@ def test_sound_files_are_fine(pristine_demo: Path, capsys: pytest.CaptureFixture
 
 
 def test_the_table_names_what_is_wrong(
-    demo_files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    demo_files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (demo_files / "demo.bcf.csi").unlink()
-    monkeypatch.setenv("COLUMNS", "200")
     assert run(["check", f"name={demo_files}"]) == 1
     lines = capsys.readouterr().out.splitlines()
     (line,) = [line for line in lines if "name/demo" in line and "BCF" in line]
     assert "no index" in line
-    assert lines[-1] == "5 files, 1 problems, 0 notes"
+    assert lines[-1] == "5 files, 1 problem, 0 notes"
     assert "\x1b" not in "".join(lines)
 
 
@@ -267,3 +267,77 @@ def test_real_files_are_fine(shared_data: Path, capsys: pytest.CaptureFixture[st
     status, reports = check(capsys, shared_data)
     assert status == 0
     assert {sample.path.name for sample in shared_samples().values()} < set(reports)
+
+
+def unlistable(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    """Refuse to list one directory, as permissions do to anyone but root."""
+    scan = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if not isinstance(path, int) and Path(path) == directory:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+
+def test_what_is_passed_over(
+    demo_files: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "far.bam").write_bytes(b"")
+    (demo_files / "out.bam").symlink_to(elsewhere / "far.bam")
+    (demo_files / "away").symlink_to(elsewhere)
+    (demo_files / "dangling.bcf").symlink_to("nothing")
+    (demo_files / "dangling.txt").symlink_to("nothing")
+    (demo_files / "within.bam").symlink_to("demo.bam")
+    (demo_files / "within.bam.bai").symlink_to("demo.bam.bai")
+    status, reports = check(capsys, demo_files)
+    assert status == 0
+    assert findings(reports["out.bam"], "note")["file"] == "link leaves the location; not served"
+    assert findings(reports["away"], "note")["file"] == "link leaves the location; not served"
+    assert "leads nowhere" in findings(reports["dangling.bcf"], "note")["file"]
+    assert "dangling.txt" not in reports
+    assert not reports["within.bam"]["findings"]
+    assert run(["index", str(demo_files)]) == 0
+    assert "link leaves the directory" in capsys.readouterr().out
+    (demo_files / "shut").mkdir()
+    unlistable(monkeypatch, demo_files / "shut")
+    status, reports = check(capsys, demo_files)
+    assert status == 1
+    assert findings(reports["shut"])["file"] == "cannot be read: Permission denied"
+    assert run(["index", str(demo_files)]) == 1
+    assert "cannot be listed: Permission denied" in capsys.readouterr().out
+
+
+def test_the_reserved_id(demo_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (demo_files / "demo.bam").rename(demo_files / "service-info.bam")
+    _, reports = check(capsys, demo_files)
+    assert "reserved id" in findings(reports["service-info.bam"])["id"]
+    assert "id" not in findings(check(capsys, f"x={demo_files}")[1]["service-info.bam"])
+
+
+def test_sequences_that_match_nothing(
+    demo_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "htsgate.toml"
+    config.write_text('[refget]\nsequences = ["/nonexistent/*.fa"]\n')
+    status, reports = check(capsys, demo_files, "--config", config)
+    assert status == 1
+    assert "nothing matches" in findings(reports["*.fa"])["fasta"]
+
+
+def test_lines_are_whole_when_piped(
+    demo_files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    name = "a-very-long-name-" * 10
+    assert run(["check", f"{name}={demo_files / 'demo.bam'}"]) == 0
+    head, line, total = capsys.readouterr().out.splitlines()
+    assert head.split("\t") == ["id", "format", "index", "looked at", "findings"]
+    assert line.split("\t") == [f"{name}/demo", "BAM", "bai", "first 20,000 records", "fine"]
+    assert total == "1 file, 0 problems, 0 notes"

@@ -44,7 +44,7 @@ def test_what_is_there_is_left_alone(demo_files: Path, capsys: pytest.CaptureFix
     assert run(["index", str(demo_files)]) == 1
     output = capsys.readouterr().out
     assert "remove demo.bcf.csi, run again" in output
-    assert "0 indexed, 4 had an index, 1 have a stale one, 0 failed" in output
+    assert "0 indexed, 4 had an index, 1 has a stale one, 0 failed" in output
     assert before == {
         path: (path.stat().st_mtime_ns, path.read_bytes()) for path in demo_files.iterdir()
     }
@@ -166,7 +166,7 @@ def test_a_file_without_eof_marker_is_indexed(demo_files: Path) -> None:
 def test_a_file_that_is_named(demo_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bare(demo_files)
     assert run(["index", str(demo_files / "demo.bam"), str(demo_files / "demo.bam")]) == 0
-    assert "1 files: 1 indexed" in capsys.readouterr().out
+    assert "1 file: 1 indexed" in capsys.readouterr().out
     assert [name for name in _INDEXES if (demo_files / name).exists()] == ["demo.bam.bai"]
 
 
