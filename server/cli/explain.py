@@ -18,7 +18,7 @@ from server.cli.inspection import printable
 from server.cli.locations import location_settings, opened
 from server.cli.region import parse_region
 from server.config import ConfigurationError, Settings
-from server.errors import HtsgetError
+from server.errors import HtsgetError, UnsupportedFormat
 from server.model import Endpoint, Format
 from server.slicing.library import Library
 from server.slicing.slicers import Slicer
@@ -68,14 +68,23 @@ async def _answer(
 
 
 async def _resolve(catalog: Catalog, options: argparse.Namespace) -> DataObject:
-    """The object by its id: of the endpoint and format asked for, else the first there is."""
+    """The object that the server would answer with, on the first endpoint that has the id."""
     for endpoint in Endpoint:
-        for kind in endpoint.formats:
-            if options.endpoint in (None, endpoint) and options.format in (None, kind):
-                try:
-                    return await catalog.resolve(endpoint, options.id, kind)
-                except HtsgetError:
-                    continue
+        if options.endpoint not in (None, endpoint):
+            continue
+        asked = Format(options.format or endpoint.formats[0])
+        if asked not in endpoint.formats:
+            continue
+        try:
+            return await catalog.resolve(endpoint, options.id, asked)
+        except UnsupportedFormat:
+            (other,) = (kind for kind in endpoint.formats if kind is not asked)
+            default = "" if options.format else ", which a request gets that names no format"
+            raise ConfigurationError(
+                f"{options.id}: there is no {asked}{default}; use --format {other}"
+            ) from None
+        except HtsgetError:
+            continue
     raise ConfigurationError(f"{options.id}: no such object in these locations")
 
 

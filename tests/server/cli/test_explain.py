@@ -117,7 +117,7 @@ def test_whole_blocks_would_be_more(told: dict[tuple[str, str], dict[str, Any]])
 
 
 def test_a_reference_that_is_missing(demo_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = explain(capsys, "demo", "chr2:500-600", demo_files / "demo.cram")
+    document = explain(capsys, "demo", "chr2:500-600", demo_files / "demo.cram", "--format", "cram")
     assert "chr2 is not configured" in document["notes"][0]
     assert document["decoded"] == 0
     assert document["bytes"]["reencoded"] == 0
@@ -146,8 +146,28 @@ def test_which_object_is_meant(pristine_demo: Path, capsys: pytest.CaptureFixtur
     ):
         document = explain(capsys, "x/demo", "chr1:1-500", f"x={pristine_demo}", *arguments)
         assert document["format"] == expected
-    document = explain(capsys, "demo", "chr1:1-500", pristine_demo / "demo.bcf")
+    document = explain(capsys, "--format", "bcf", "demo", "chr1", pristine_demo / "demo.bcf")
     assert document["format"] == "BCF"
+    document = explain(capsys, "demo", "chr1", "--format", "bcf", pristine_demo)
+    assert document["format"] == "BCF"
+
+
+def test_the_other_format_is_asked_for_as_of_the_server(
+    pristine_demo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["explain", "demo", "chr1", str(pristine_demo / "demo.cram")]) == 2
+    assert "there is no BAM, which a request gets" in (error := capsys.readouterr().err)
+    assert "use --format CRAM" in error
+    assert run(["explain", "demo", "chr1", str(pristine_demo / "demo.bam"), "--format=cram"]) == 2
+    assert capsys.readouterr().err == "htsgate: demo: there is no CRAM; use --format BAM\n"
+    with pytest.raises(SystemExit):
+        run(["explain", "demo", "chr1", str(pristine_demo), "--format", "sam"])
+    error = capsys.readouterr().err
+    assert "BCF" in error
+    assert "Format." not in error
+    with pytest.raises(SystemExit):
+        run(["explain", "demo", "chr1", str(pristine_demo), "--nonsense"])
+    assert "unrecognized arguments: --nonsense" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
