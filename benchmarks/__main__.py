@@ -31,15 +31,21 @@ def main() -> int:
     options = _parse()
     console = Console(width=None if sys.stdout.isatty() else 170)
     if options.show is not None:
-        document = json.loads(options.show.read_text())
-        _print(console, from_json(document), document["machine"], as_markdown=options.markdown)
+        try:
+            document = json.loads(options.show.read_text())
+            rows, machine = from_json(document), document["machine"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not a result of this"
+            print(f"{options.show}: {reason}", file=sys.stderr)
+            return 2
+        _print(console, rows, machine, as_markdown=options.markdown)
         return 0
     progress = Console(stderr=True)
     rounds = options.rounds or (2 if options.quick else _ROUNDS)
     inputs = generate(options.data, QUICK if options.quick else FULL, progress.print)
     began = datetime.now(UTC)
     load = Load()
-    rows: list[Row] = []
+    rows = []
     with tempfile.TemporaryDirectory(prefix="htsgate-bench-") as name:
         directory = Path(name)
         config = directory / "htsgate.toml"
