@@ -23,7 +23,10 @@ MULTIPLE = -2
 """Reference id of a container or slice whose records lie on several references."""
 
 MAX_HEADER = 1 << 28
-"""Largest SAM header accepted, inflated, in bytes."""
+"""Largest SAM header accepted, in bytes: inflated, and as its container with what pads it."""
+
+MAX_SLICES = 1 << 16
+"""Most slices accepted in one container."""
 
 _EOF_2 = bytes.fromhex("0b000000ffffffff0fe0454f460000000001000001000606010001000100")
 _EOF_3 = bytes.fromhex(
@@ -32,6 +35,7 @@ _EOF_3 = bytes.fromhex(
 _FIRST_READ = 1024
 _SHORTFALL = 8
 _MAX_LENGTH = (1 << 31) - 1
+_MAX_SLICE_HEADER = 1 << 20
 
 _FILE_HEADER, _COMPRESSION_HEADER, _SLICE_HEADER = 0, 1, 2
 
@@ -180,15 +184,17 @@ def read_container(source: ByteSource, offset: int, version: Version, limit: int
     blocks, slices = cursor.itf8(), cursor.itf8()
     if min(length, start, span, records, blocks, slices) < 0 or reference < MULTIPLE:
         raise CorruptData("a CRAM container header holds impossible numbers")
-    if slices > length or offset + cursor.at + length > limit:
+    if slices > min(length, MAX_SLICES):
+        raise CorruptData("a CRAM container has too many slices")
+    if offset + cursor.at + slices + length > limit:
         raise CorruptData("a CRAM container is cut short")
     if cursor.at + 5 * slices + 4 > len(data) == _FIRST_READ:
         cursor.data = source.read(offset, min(offset + cursor.at + 5 * slices + 4, limit))
     landmarks = tuple(cursor.itf8() for _ in range(slices))
-    if any(not 0 <= landmark < length for landmark in landmarks):
-        raise CorruptData("a CRAM slice lies outside its container")
     if version.major >= 3:
         cursor.check_crc(0)
+    if any(not 0 <= landmark < length for landmark in landmarks):
+        raise CorruptData("a CRAM slice lies outside its container")
     container = Container(
         offset=offset,
         header_size=cursor.at,
@@ -219,12 +225,15 @@ def demand(version: Version, container: Container, data: bytes) -> Demand:
     Raises `CorruptData` when the compression header or a slice header is broken.
     """
     start, end, external = _MAX_LENGTH, 0, False
+    cursor = Cursor(data, container.header_size)
     for landmark in container.landmarks:
-        cursor = Cursor(data, container.header_size + landmark)
+        if container.header_size + landmark < cursor.at:
+            raise CorruptData("CRAM slices overlap")
+        cursor.at = container.header_size + landmark
         block = read_block(cursor, version.major)
         if block.content_type != _SLICE_HEADER:
             raise CorruptData("a CRAM slice header was expected")
-        head = Cursor(block.inflate(len(data)), 0)
+        head = Cursor(block.inflate(_MAX_SLICE_HEADER), 0)
         reference, first, span, _ = (head.itf8() for _ in range(4))
         head.itf8() if version.major == 2 else head.ltf8()
         head.itf8()
@@ -265,6 +274,8 @@ def _open(source: ByteSource) -> tuple[Version, Block, int]:
     if version not in VERSIONS:
         raise CorruptData(f"CRAM {version} is not supported")
     container = read_container(source, FILE_DEFINITION, version, source.size)
+    if container.length > MAX_HEADER:
+        raise CorruptData("the SAM header of a CRAM file is too large")
     # Where padding lengthens the sizes of the block, htslib names a CRAM 2 container some bytes
     # shorter than it is; the block is right, and htslib reads it so.
     cursor = Cursor(source.read(container.blocks_start, container.stop + _SHORTFALL), 0)

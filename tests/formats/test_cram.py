@@ -10,6 +10,8 @@ import pysam
 import pytest
 
 from formats.cram import (
+    MAX_HEADER,
+    MAX_SLICES,
     MULTIPLE,
     UNPLACED,
     VERSIONS,
@@ -277,3 +279,53 @@ def test_integers() -> None:
         ("ffffffffffffffffff", -1),
     ):
         assert Cursor(bytes.fromhex(text), 0).ltf8() == value
+
+
+class Sparse:
+    """A gibibyte or two of which only the beginning is not zero; remembers the most read."""
+
+    size = (1 << 31) + 1000
+
+    def __init__(self, beginning: bytes) -> None:
+        self.beginning = beginning
+        self.most = 0
+
+    def read(self, start: int, end: int) -> bytes:
+        end = min(end, self.size)
+        self.most = max(self.most, end - start)
+        return self.beginning[start:end].ljust(end - start, b"\0")
+
+
+@pytest.mark.parametrize("major", [2, 3])
+@pytest.mark.parametrize(
+    ("length", "slices"),
+    [
+        (MAX_HEADER + 1, 1),
+        ((1 << 31) - 1, 1),
+        ((1 << 31) - 1, MAX_SLICES + 1),
+        ((1 << 31) - 1, (1 << 31) - 1),
+        (1 << 30, 1 << 28),
+        (MAX_SLICES, MAX_SLICES + 1),
+    ],
+)
+def test_sparse_files_are_refused_before_they_are_read(
+    major: int, length: int, slices: int
+) -> None:
+    head = length.to_bytes(4, "little") + bytes(6) + b"\x01" + itf8(slices)
+    head += bytes(slices if slices == 1 else 0)
+    head += zlib.crc32(head).to_bytes(4, "little") if major == 3 else b""
+    version = Version(major, 1 if major == 2 else 0)
+    source = Sparse(b"CRAM" + bytes(version) + bytes(20) + head)
+    with pytest.raises(CorruptData, match=r"too large|too many"):
+        parse_header(source)
+    assert source.most <= 1 << 10
+
+
+def test_most_slices_cost_little() -> None:
+    head = (1 << 30).to_bytes(4, "little") + bytes(6) + b"\x01" + itf8(MAX_SLICES)
+    source = Sparse(bytes(100) + head)
+    container = read_container(source, 100, Version(2, 1), source.size)
+    assert len(container.landmarks) == MAX_SLICES
+    assert source.most < 1 << 20
+    with pytest.raises(CorruptData):  # zeros everywhere: no slice header at the first
+        demand(Version(2, 1), container, source.read(100, 1 << 20))
