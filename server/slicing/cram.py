@@ -245,9 +245,11 @@ class _Plan:
         else:
             try:
                 trimmed = self._trim(step)
-            except MissingReference:
+            except MissingReference as error:
                 if self.on_missing == "refuse":
                     raise
+                if self.trimmer.on_inexact is not None:
+                    self.trimmer.on_inexact(error)
                 return b"" if self._went_before(step) else _verbatim(step.container)
             if cache is not None:
                 cache.put(key, trimmed)

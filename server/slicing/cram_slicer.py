@@ -4,21 +4,24 @@ import logging
 import threading
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from formats.crai import CraiIndex, parse_crai
 from formats.cram import CramHeader, parse_header, read_container
-from formats.errors import CorruptData, FormatError, UnknownReference
+from formats.errors import CorruptData, UnknownReference
 from formats.regions import Interval, Region
 from formats.source import ByteSource
 from server.slicing.cram import plan_cram
-from server.slicing.references import ReferenceStore
+from server.slicing.references import ConfiguredReferences
 from server.slicing.segments import Segment
 from server.slicing.selection import Selection
 from server.slicing.trimming import EdgeCache, Trimmer
 from server.slicing.workers import WorkerPool
 
 _log = logging.getLogger(__name__)
+
+_MOST_REMEMBERED = 10_000
 
 
 class CramServices:
@@ -31,38 +34,31 @@ class CramServices:
         self, pool: WorkerPool, find_fasta: Callable[[], Iterable[Path]], edge_bytes: int
     ) -> None:
         self.pool = pool
-        self._find_fasta = find_fasta
+        self.references = ConfiguredReferences(find_fasta)
         self._cache = EdgeCache(edge_bytes)
-        self._references: ReferenceStore | None = None
+        self._inexact: set[Hashable] = set()
         self._lock = threading.Lock()
-
-    @property
-    def references(self) -> ReferenceStore:
-        """The sequences of the configured FASTA files; those that cannot be read are left out."""
-        with self._lock:
-            if self._references is None:
-                self._references = ReferenceStore(filter(_usable, self._find_fasta()))
-            return self._references
 
     def trimmer(self, key: Hashable) -> Trimmer:
         """What trimming the containers of one object needs; `key` names its bytes."""
-        return Trimmer(self.pool, self.references, self._cache, key)
+        return Trimmer(
+            self.pool, self.references, self._cache, key, partial(self._warn_inexact, key)
+        )
 
     def close(self) -> None:
         """End the processes and close the FASTA files."""
         self.pool.close()
+        self.references.close()
+
+    def _warn_inexact(self, key: Hashable, error: Exception) -> None:
+        """Once per object."""
         with self._lock:
-            if self._references is not None:
-                self._references.close()
-
-
-def _usable(path: Path) -> bool:
-    try:
-        ReferenceStore([path]).close()
-    except (FormatError, OSError) as error:
-        _log.warning("a FASTA file is left out: %s", error)
-        return False
-    return True
+            if key in self._inexact:
+                return
+            if len(self._inexact) >= _MOST_REMEMBERED:
+                self._inexact.clear()
+            self._inexact.add(key)
+        _log.warning("slices of %r are not exact: %s", key, ascii(str(error))[1:-1])
 
 
 @dataclass(frozen=True, slots=True)

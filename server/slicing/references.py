@@ -4,18 +4,23 @@ Never from where a header's @SQ UR points: such a path is a hint at most, and an
 """
 
 import hashlib
+import logging
 import os
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from formats.errors import CorruptData
+from formats.errors import CorruptData, FormatError
 from formats.fasta import FaiEntry, FastaReader, parse_fai, parse_gzi
 from server.slicing.source import DescriptorSource
 
 _BGZF_MAGIC = b"\x1f\x8b\x08\x04"
 _PIECE = 1 << 22
+_LOOK_AGAIN = 60.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, slots=True)
@@ -84,16 +89,75 @@ class ReferenceStore:
 
     def _add(self, path: Path) -> None:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            sequences = _sequences(path, descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
         self._descriptors.append(descriptor)
-        source = DescriptorSource(descriptor, os.fstat(descriptor).st_size)
-        entries = parse_fai(_index(path, ".fai"))
-        compressed = source.read(0, 4) == _BGZF_MAGIC
-        blocks = parse_gzi(_index(path, ".gzi")) if compressed else None
-        reader = FastaReader(source, blocks)
-        for entry in entries:
-            if blocks is None and entry.length and entry.position(entry.length - 1) >= source.size:
-                raise CorruptData("a FASTA index names residues beyond the end of its file")
-            self._by_length.setdefault(entry.length, []).append(ReferenceSequence(entry, reader))
+        for sequence in sequences:
+            self._by_length.setdefault(sequence.length, []).append(sequence)
+
+
+class ConfiguredReferences(ReferenceStore):
+    """The sequences of the FASTA files that `find_fasta` lists, once one is needed; thread-safe.
+
+    A file that cannot be used is left out, which is logged once. When a sequence is not found, the
+    files are listed again, at most once in `interval` seconds.
+    """
+
+    def __init__(
+        self, find_fasta: Callable[[], Iterable[Path]], interval: float = _LOOK_AGAIN
+    ) -> None:
+        super().__init__()
+        self._find_fasta = find_fasta
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._looks = 0
+        self._looked_at = 0.0
+        self._known: set[Path] = set()
+        self._refused: set[Path] = set()
+
+    def find(self, name: str, length: int, md5: str | None) -> ReferenceSequence | None:
+        looks = self._looks
+        found = super().find(name, length, md5)
+        if found is None and self._look_again(looks):
+            found = super().find(name, length, md5)
+        return found
+
+    def _look_again(self, looks: int) -> bool:
+        """Whether the files were listed since there had been as many `looks`."""
+        with self._lock:
+            now = time.monotonic()
+            if self._looks == looks and (not looks or now - self._looked_at >= self._interval):
+                for path in self._find_fasta():
+                    self._take(path)
+                self._looked_at = now
+                self._looks += 1
+            return self._looks != looks
+
+    def _take(self, path: Path) -> None:
+        if path in self._known:
+            return
+        try:
+            self._add(path)
+            self._known.add(path)
+        except (FormatError, OSError) as error:
+            if path not in self._refused:
+                self._refused.add(path)
+                _log.warning("the FASTA file %s is left out: %s", path, error)
+
+
+def _sequences(path: Path, descriptor: int) -> list[ReferenceSequence]:
+    source = DescriptorSource(descriptor, os.fstat(descriptor).st_size)
+    entries = parse_fai(_index(path, ".fai"))
+    compressed = source.read(0, 4) == _BGZF_MAGIC
+    blocks = parse_gzi(_index(path, ".gzi")) if compressed else None
+    reader = FastaReader(source, blocks)
+    for entry in entries:
+        if blocks is None and entry.length and entry.position(entry.length - 1) >= source.size:
+            raise CorruptData("a FASTA index names residues beyond the end of its file")
+    return [ReferenceSequence(entry, reader) for entry in entries]
 
 
 def _index(path: Path, suffix: str) -> bytes:

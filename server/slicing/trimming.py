@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from server.slicing.references import ReferenceStore
@@ -46,9 +46,11 @@ def _weight(edge: bytes | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Trimmer:
-    """What trimming needs. `key` names the object and its version in the cache."""
+    """What trimming needs. `key` names the object and its version in the cache; `on_inexact` is
+    told why a container goes out whole."""
 
     pool: WorkerPool
     references: ReferenceStore
     cache: EdgeCache | None = None
     key: Hashable = None
+    on_inexact: Callable[[Exception], None] | None = None

@@ -65,3 +65,24 @@ def test_extents_bound_the_slice(
             offsets = cram.index.containers(*interval)
             assert all(low <= offset < high for offset in offsets)
             assert offsets or (low, high) == (0, 0)
+
+
+def test_inexact_slices_are_logged_once_per_object(
+    bam: Path, fasta: Path, pool: WorkerPool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_files() -> list[Path]:
+        listed.append(1)
+        return []
+
+    listed: list[int] = []
+    services = CramServices(pool, no_files, 1 << 20)
+    cram = write_cram(tmp_path, bam, fasta, "v3.0 external")
+    slicer = slicer_of(cram, services)
+    assert slicer.plan(cram.source, Selection())
+    assert not listed
+    for start in (1000, 5000):
+        assert slicer.plan(cram.source, Selection((Interval(0, start, start + 100),)))
+    assert [record.getMessage() for record in caplog.records] == [
+        "slices of 'object' are not exact: the sequence of reference chr1 is not configured"
+    ]
+    assert listed == [1]

@@ -7,7 +7,7 @@ import pysam
 import pytest
 
 from formats.errors import CorruptData
-from server.slicing.references import ReferenceStore
+from server.slicing.references import ConfiguredReferences, ReferenceStore
 
 SEQUENCES = {"one": "ACGTNacgtn" * 40, "two": "TTTTNacgtn" * 40, "three": "ACG"}
 
@@ -73,3 +73,34 @@ def test_missing_and_lying_indexes(path: Path) -> None:
         fai.write_text(good + "four\t100\t99999\t60\t61\n")
         with pytest.raises(CorruptData):
             ReferenceStore([path])
+
+
+def test_configured_files_are_listed_when_needed_and_again(
+    path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tmp_path / "broken.fa"
+    broken.write_text(">x\nACGT\n")
+    files, listed = [broken], []
+
+    def find_fasta() -> list[Path]:
+        listed.append(len(files))
+        return files
+
+    at_once, later = (ConfiguredReferences(find_fasta, each) for each in (0, 1000))
+    assert not listed
+    wanted = "one", len(SEQUENCES["one"]), digest("one")
+    for store in (at_once, later):
+        assert store.find(*wanted) is None
+        assert store.find(*wanted) is None
+    assert len(listed) == 3
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the FASTA file {broken} is left out: a FASTA file has no .fai index"
+    ] * 2
+    files.append(path)
+    assert later.find(*wanted) is None
+    assert at_once.find(*wanted) is not None
+    pysam.faidx(str(broken))
+    assert at_once.find("x", 4, None) is not None
+    assert len(caplog.records) == 2
+    at_once.close()
+    later.close()
