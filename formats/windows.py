@@ -100,8 +100,7 @@ class WindowTable:
     def path_chunks(self, start: int, low: int, high: int) -> list[tuple[int, int]]:
         """Disjoint, sorted chunks within `[low, high)` that can hold a record which begins before
         the window of `start` and reaches into it: those of the bins on the path from its leaf to
-        the
-        root."""
+        the root."""
         window = start >> self.min_shift
         path = []
         for level in range(self.depth + 1):

@@ -90,7 +90,6 @@ def open_catalog(settings: Settings) -> Catalog:
 
 def open_library(settings: Settings, catalog: Catalog) -> Library:
     """The library over a catalog's objects."""
-
     limits = WorkerLimits(deadline=settings.cram.timeout)
     services = CramServices(
         WorkerPool(settings.cram.workers, limits),

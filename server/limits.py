@@ -44,7 +44,6 @@ class Limits:
     header_field: int = 16 * 1024  # a bearer token with passports is long
     header_fields: int = 128
     header_seconds: float = 20  # from a connection, or a first byte, to a whole request header
-    body_seconds: float = 30
     keepalive_seconds: float = 75
     stall_seconds: float = 300  # that a client takes nothing of an answer
     shutdown_seconds: float = 30  # for the requests in progress

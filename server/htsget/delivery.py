@@ -15,6 +15,7 @@ from aiohttp import web
 
 from server.slicing.library import Plan
 from server.slicing.segments import Segment, Stored
+from server.slicing.source import DescriptorSource
 from storage_backends.base import ObjectChanged, StorageUnavailable
 
 SMALL = 256 << 10
@@ -96,22 +97,9 @@ async def _read(descriptor: int, segment: Stored) -> bytes | bytearray:
         except OSError:  # not cached (EAGAIN), or a file system without the flag
             count = 0
     if count < len(buffer):
-        return await asyncio.to_thread(_read_all, descriptor, segment.start, segment.end)
+        source = DescriptorSource(descriptor, segment.end)
+        return await asyncio.to_thread(source.read, segment.start, segment.end)
     return buffer
-
-
-def _read_all(descriptor: int, start: int, end: int) -> bytes:
-    pieces = []
-    try:
-        while start < end:
-            piece = os.pread(descriptor, end - start, start)
-            if not piece:
-                raise StorageUnavailable("the object ended early")
-            pieces.append(piece)
-            start += len(piece)
-    except OSError as error:
-        raise StorageUnavailable("the store cannot be read now") from error
-    return b"".join(pieces)
 
 
 async def _send_stored(
@@ -130,6 +118,6 @@ async def _send_stored(
             if sent != len(segment):
                 raise StorageUnavailable("the object ended early")
             return
+    source = DescriptorSource(descriptor, end)
     for at in range(start, end, _PIECE):
-        piece = await asyncio.to_thread(_read_all, descriptor, at, min(at + _PIECE, end))
-        await response.write(piece)
+        await response.write(await asyncio.to_thread(source.read, at, at + _PIECE))

@@ -85,8 +85,7 @@ class Library:
         Raises `UnindexableRange` without an index, and `CorruptData` when the index is older than
         the data, malformed or of another file.
         """
-        index = item.index_stat.fingerprint if indexed and item.index_stat else ""
-        key = (*_identity(item), indexed, index)
+        key = (*_identity(item), indexed, _index_identity(item, indexed=indexed))
         slicer = self._slicers.peek(key)
         if slicer is None:
             slicer = await self._slicers.get(key, lambda: self._open(item, indexed=indexed))
@@ -107,7 +106,7 @@ class Library:
 
     async def plan_body(self, item: DataObject, selection: Selection, *, closing: bool) -> Plan:
         """A body block; `closing`: the last of its ticket, which carries the EOF marker."""
-        index = item.index_stat.fingerprint if selection.needs_index and item.index_stat else ""
+        index = _index_identity(item, indexed=selection.needs_index)
         key = (*_identity(item), index, selection, closing)
         plan = self._plans.peek(key)
         if plan is None:
@@ -172,6 +171,11 @@ class Library:
 
 def _identity(item: DataObject) -> tuple[Hashable, ...]:
     return (item.backend, item.key, item.stat.fingerprint)
+
+
+def _index_identity(item: DataObject, *, indexed: bool) -> str:
+    """The fingerprint of the index, where what is kept depends on it."""
+    return item.index_stat.fingerprint if indexed and item.index_stat is not None else ""
 
 
 def _plan(item: DataObject, segments: list[Segment]) -> Plan:

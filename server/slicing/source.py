@@ -16,15 +16,14 @@ class DescriptorSource:
 
     def read(self, start: int, end: int) -> bytes:
         end = min(end, self.size)
-        if start >= end:
-            return b""
+        pieces = []
         try:
-            data = os.pread(self._descriptor, end - start, start)
-            while len(data) < end - start:
-                more = os.pread(self._descriptor, end - start - len(data), start + len(data))
-                if not more:
+            while start < end:
+                piece = os.pread(self._descriptor, end - start, start)
+                if not piece:
                     raise StorageUnavailable("the object ended early")
-                data += more
+                pieces.append(piece)
+                start += len(piece)
         except OSError as error:
             raise StorageUnavailable("the store cannot be read now") from error
-        return data
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)

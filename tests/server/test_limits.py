@@ -14,7 +14,7 @@ from server.errors import error_middleware
 from server.limits import OBJECT, SENT, Limits, make_runner, read_body
 
 SECRET = "Bearer-of-a-secret"  # noqa: S105
-QUICK = Limits(header_seconds=0.3, body_seconds=0.3, keepalive_seconds=0.6, shutdown_seconds=1)
+QUICK = Limits(header_seconds=0.3, keepalive_seconds=0.6, shutdown_seconds=1)
 
 
 async def ticket(request: web.Request) -> web.Response:
@@ -28,7 +28,7 @@ async def block(request: web.Request) -> web.Response:
 
 
 async def upload(request: web.Request) -> web.Response:
-    return web.Response(body=await read_body(request, seconds=QUICK.body_seconds))
+    return web.Response(body=await read_body(request, seconds=0.3))
 
 
 async def endless(request: web.Request) -> web.StreamResponse:
