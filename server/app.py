@@ -1,5 +1,6 @@
 """The composition root: settings in, an application out. Nothing else constructs."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -10,8 +11,8 @@ import orjson
 from aiohttp import web
 
 from auth.capability import CapabilityCodec, derive
-from server.catalog import Catalog, ServedLocation
-from server.config import ConfigurationError, Location, Settings, read_secret
+from server.catalog import Catalog
+from server.config import Settings, read_secret
 from server.cors import Cors
 from server.errors import error_middleware
 from server.htsget.routes import HtsgetRoutes
@@ -21,10 +22,10 @@ from server.service_info import Service, negotiate, service_info
 from server.slicing.cram_slicer import CramServices
 from server.slicing.library import Library
 from server.slicing.workers import WorkerLimits, WorkerPool
-from server.survey import SERVABLE, fasta_files
+from server.storage import open_location
+from server.survey import fasta_files
 from server.web.landing import landing_page
 from server.web.openapi import openapi
-from storage_backends.local import LocalBackend
 
 CATALOG = web.AppKey("CATALOG", Catalog)
 LIBRARY = web.AppKey("LIBRARY", Library)
@@ -72,6 +73,8 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
         resource.add_route("OPTIONS", cors.preflight(*known))
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
+        for location in catalog.locations:
+            await location.backend.start()
         yield
         await library.close()
         for location in catalog.locations:
@@ -83,9 +86,7 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
 
 def open_catalog(settings: Settings) -> Catalog:
     """The catalog of the configured locations."""
-    return Catalog(
-        [_serve(location, settings.cache.descriptors) for location in settings.locations]
-    )
+    return Catalog([open_location(location, settings.cache) for location in settings.locations])
 
 
 def open_library(settings: Settings, catalog: Catalog) -> Library:
@@ -101,22 +102,6 @@ def open_library(settings: Settings, catalog: Catalog) -> Library:
         index_bytes=settings.cache.index_bytes,
         plan_bytes=settings.cache.plan_bytes // 2,
     )
-
-
-def _serve(location: Location, descriptors: int) -> ServedLocation:
-    path = location.path
-    dataset = location.dataset or location.name
-    if path.is_dir():
-        return ServedLocation(location.name, dataset, LocalBackend(path, descriptors))
-    if not path.is_file():
-        raise ConfigurationError(f"{path}: no such directory or file")
-    # Who names a link means the file behind it; no key of a location leads out of it.
-    if path.resolve().parent != path.parent.resolve():
-        path = path.resolve()
-    if not path.name.endswith(SERVABLE):
-        raise ConfigurationError(f"{path}: not a BAM, CRAM, VCF, BCF or FASTA file by its name")
-    backend = LocalBackend(path.parent, descriptors)
-    return ServedLocation(location.name, dataset, backend, only=path.name)
 
 
 def _add_service_info(app: web.Application, settings: Settings) -> None:
@@ -158,7 +143,8 @@ async def _live(_: web.Request) -> web.Response:
 
 async def _ready(catalog: Catalog, _: web.Request) -> web.Response:
     """Whether every location can be read now; names none of them."""
-    ready = all(location.backend.available() for location in catalog.locations)
+    checks = (location.backend.available() for location in catalog.locations)
+    ready = all(await asyncio.gather(*checks))
     return web.json_response(
         {"status": "ok" if ready else "unavailable"}, status=200 if ready else 503
     )

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 
 from server.errors import NotFound, UnsupportedFormat
 from server.model import Endpoint, Format
-from storage_backends.base import ObjectNotFound, ObjectStat
-from storage_backends.local import LocalBackend
+from storage_backends.base import ObjectNotFound, ObjectStat, StorageBackend
 
 EXTENSIONS = {
     Format.BAM: (".bam",),
@@ -34,12 +33,13 @@ _MAX_ID = 1024
 @dataclass(frozen=True, slots=True)
 class ServedLocation:
     """A location as the catalog sees it. `only`: the key of the one file it serves, or None for
-    all."""
+    all. `direct`: clients of open data may fetch interiors from the store itself."""
 
     name: str
     dataset: str
-    backend: LocalBackend
+    backend: StorageBackend
     only: str | None = None
+    direct: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class DataObject:
     index_stat: ObjectStat | None
 
     @property
-    def backend(self) -> LocalBackend:
+    def backend(self) -> StorageBackend:
         """Where the bytes are."""
         return self.location.backend
 

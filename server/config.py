@@ -59,13 +59,20 @@ class ServerSection(_Section):
 
 
 class CacheSection(_Section):
-    """`[cache]`: bytes and descriptors kept in memory by each server process."""
+    """`[cache]`: what is kept, and for how long."""
 
     index_bytes: int = Field(512 << 20, ge=0, description="parsed indexes and headers")
     plan_bytes: int = Field(
         128 << 20, ge=0, description="planned slices with their re-encoded edges"
     )
     descriptors: int = Field(256, ge=1, description="open files")
+    revalidate_seconds: float = Field(
+        10.0, ge=0, description="how long an object in S3 or behind HTTP is taken to be as it was"
+    )
+    directory: Path | None = Field(
+        None, description="folder for indexes of remote objects, shared by the processes"
+    )
+    directory_bytes: int = Field(10 << 30, ge=0, description="bytes kept in that folder")
 
 
 class CramSection(_Section):
@@ -97,28 +104,56 @@ class ServiceSection(_Section):
 
 
 class Location(_Section):
-    """`[[locations]]`: a directory or file whose objects are served."""
+    """`[[locations]]`: a directory, bucket or web folder whose objects are served, or one file."""
 
-    url: str = Field(description="a directory or a file")
+    url: str = Field(description="a directory or a file, s3://bucket/prefix, https://host/prefix")
     name: str = Field(
         "", pattern=r"^[^/\x00-\x1f]*$", description="prefix of the ids; may be empty"
     )
     dataset: str | None = Field(None, description="what policy grants; default: the name")
     access: Literal["open"] = Field("open", description="who may read: open")
-    delivery: Literal["proxy"] = Field("proxy", description="how bytes travel: proxy")
+    delivery: Literal["proxy", "direct"] = Field(
+        "proxy", description="how bytes travel: proxy, or direct (presigned URLs of S3)"
+    )
+    endpoint_url: str | None = Field(
+        None, pattern=r"^https?://[^\s?#]+$", description="S3: a store other than AWS"
+    )
+    path_style: bool | None = Field(
+        None, description="S3: the bucket in the path; default: with an endpoint_url"
+    )
+    region: str | None = Field(None, description="S3: default: of the profile or environment")
+    profile: str | None = Field(None, description="S3: a profile of ~/.aws/config")
+    role_arn: str | None = Field(None, description="S3: a role to assume")
+    anonymous: bool = Field(False, description="S3: without credentials")
 
     @model_validator(mode="after")
     def _supported(self) -> Self:
-        scheme, separator, _ = self.url.partition("://")
-        if separator and scheme != "file":
+        if self.scheme not in ("file", "s3", "https", "http"):
             raise ValueError(
-                f"a location with {scheme}:// is not supported; use a directory or a file"
+                f"a location with {self.scheme}:// is not supported; use a directory, a file,"
+                " s3:// or https://"
             )
+        if self.scheme != "s3":
+            for name in ("endpoint_url", "path_style", "region", "profile", "role_arn"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} is for s3:// locations only")
+            if self.anonymous:
+                raise ValueError("anonymous is for s3:// locations only")
+            if self.delivery == "direct":
+                raise ValueError("delivery = direct is for s3:// locations only; use proxy")
+        if self.anonymous and (self.profile or self.role_arn or self.delivery == "direct"):
+            raise ValueError("anonymous goes with no profile, no role_arn and delivery = proxy")
         return self
 
     @property
+    def scheme(self) -> str:
+        """`file`, `s3`, `https` or `http`."""
+        scheme, separator, _ = self.url.partition("://")
+        return scheme if separator else "file"
+
+    @property
     def path(self) -> Path:
-        """The directory or file that `url` names."""
+        """The directory or file that `url` names on disk."""
         return Path(self.url.removeprefix("file://")).expanduser()
 
 

@@ -252,7 +252,8 @@ def _headers(error: Exception, status: int) -> dict[str, str]:
     if status == 401:
         return {"WWW-Authenticate": "Bearer"}
     if status == 503:
-        return {"Retry-After": str(RETRY_AFTER)}
+        wait = error.retry_after if isinstance(error, StorageUnavailable) else RETRY_AFTER
+        return {"Retry-After": str(wait)}
     if isinstance(error, RangeNotSatisfiable):
         return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, web.HTTPMethodNotAllowed):

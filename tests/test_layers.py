@@ -32,7 +32,7 @@ ENTRIES = ("server/__main__.py", "server/cli/", "server/serve.py")
 RESERVED = {
     "aiohttp.web": ("server/",),
     "server.app": ENTRIES,
-    "server.config": (*ENTRIES, "server/app.py"),
+    "server.config": (*ENTRIES, "server/app.py", "server/storage.py"),
 }
 
 VAGUE = {"common", "helper", "helpers", "misc", "util", "utils"}

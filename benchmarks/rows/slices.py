@@ -22,7 +22,7 @@ from formats.regions import Interval
 from server.model import Format
 from server.slicing.selection import Selection
 from server.slicing.slicers import StreamSlicer, read_stream_header
-from server.slicing.source import DescriptorSource
+from storage_backends.local import DescriptorSource
 
 Draw = Callable[[], tuple[str, int, int]]
 

@@ -22,8 +22,8 @@ from server.errors import HtsgetError, UnsupportedFormat
 from server.model import Endpoint, Format
 from server.slicing.library import Library
 from server.slicing.slicers import Slicer
-from server.slicing.source import DescriptorSource
 from storage_backends.base import StorageError
+from storage_backends.local import DescriptorSource
 
 _MOST_SHOWN = 12
 """Chunks, containers and segments that are listed one by one."""

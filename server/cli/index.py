@@ -26,8 +26,8 @@ from server.cli.order import denies_order, look_at_containers
 from server.config import ConfigurationError
 from server.model import Format
 from server.slicing.library import INDEX_AGE_TOLERANCE_NS
-from server.slicing.source import DescriptorSource
 from server.survey import FASTA
+from storage_backends.local import DescriptorSource
 
 _BUILDER = Path(__file__).with_name("index_builder.py")
 _MOST_AT_A_TIME = 4

@@ -15,8 +15,8 @@ from server.slicing.cram_slicer import CramSlicer
 from server.slicing.library import INDEX_AGE_TOLERANCE_NS, Header, Library
 from server.slicing.references import ReferenceStore
 from server.slicing.slicers import Slicer, StreamHeader, StreamSlicer
-from server.slicing.source import DescriptorSource
 from server.survey import DataFile
+from storage_backends.local import DescriptorSource
 
 
 async def inspect_object(catalog: Catalog, library: Library, file: DataFile) -> Report:

@@ -14,7 +14,9 @@ from server.slicing.library import Library
 
 def add_locations(parser: argparse.ArgumentParser) -> None:
     """Add `[NAME=]LOCATION ...` and `--config FILE`."""
-    parser.add_argument("locations", nargs="*", metavar="[NAME=]LOCATION", help="directory or file")
+    parser.add_argument(
+        "locations", nargs="*", metavar="[NAME=]LOCATION", help="directory, file, s3:// or https://"
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML settings")
 
 
@@ -31,7 +33,9 @@ def location_settings(
         flags["locations"] = [_location(text) for text in locations]
     settings = load_settings(options.config, flags)
     if not settings.locations:
-        raise ConfigurationError("name a directory or a file")
+        raise ConfigurationError(
+            "name a directory, a file, s3://bucket/prefix or https://host/prefix"
+        )
     return settings
 
 
@@ -40,6 +44,8 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Catalog, Library]]:
     """The catalog and library of the settings, for as long as the block runs."""
     catalog = open_catalog(settings)
     library = open_library(settings, catalog)
+    for location in catalog.locations:
+        await location.backend.start()
     try:
         yield catalog, library
     finally:

@@ -15,8 +15,8 @@ from aiohttp import web
 
 from server.slicing.library import Plan
 from server.slicing.segments import Segment, Stored
-from server.slicing.source import DescriptorSource
 from storage_backends.base import ObjectChanged, StorageUnavailable
+from storage_backends.local import DescriptorSource
 
 SMALL = 256 << 10
 """Answers up to this many bytes are sent in one piece."""

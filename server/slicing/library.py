@@ -7,7 +7,7 @@ of the old one.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -27,7 +27,7 @@ from server.slicing.cram_slicer import (
 from server.slicing.segments import Segment
 from server.slicing.selection import Selection
 from server.slicing.slicers import Slicer, StreamHeader, StreamSlicer, read_stream_header
-from server.slicing.source import DescriptorSource
+from storage_backends.base import ObjectSource
 
 INDEX_AGE_TOLERANCE_NS = 1_000_000_000
 """How much older than its data an index may be: file systems and copies round times to a second."""
@@ -75,7 +75,7 @@ class Library:
         """The header of an object; `CorruptData` when it is malformed."""
         key = _identity(item)
         return self._headers.peek(key) or await self._headers.get(
-            key, lambda: self._in_thread(item, lambda source: self._read_header(item, source))
+            key, lambda: self.reading(item, lambda source: self._read_header(item, source))
         )
 
     async def slicer(self, item: DataObject, *, indexed: bool) -> Slicer:
@@ -113,13 +113,13 @@ class Library:
             slicer = await self.slicer(item, indexed=selection.needs_index)
             eof = (await self.header(item)).eof if closing else b""
 
-            def make(source: DescriptorSource) -> Plan:
+            def make(source: ObjectSource) -> Plan:
                 segments = slicer.plan(source, selection)
                 if eof:
                     segments.append(eof)
                 return _plan(item, segments)
 
-            plan = await self._plans.get(key, lambda: self._in_thread(item, make))
+            plan = await self._plans.get(key, lambda: self.reading(item, make))
         return plan
 
     async def close(self) -> None:
@@ -128,7 +128,7 @@ class Library:
             threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._cram.close)
 
-    def _read_header(self, item: DataObject, source: DescriptorSource) -> Header:
+    def _read_header(self, item: DataObject, source: ObjectSource) -> Header:
         if item.format is Format.CRAM:
             return read_cram_header(source)
         return read_stream_header(source, item.format)
@@ -137,7 +137,7 @@ class Library:
         header = await self.header(item)
         data = await self._read_index(item) if indexed else None
 
-        def build(source: DescriptorSource) -> Slicer:
+        def build(source: ObjectSource) -> Slicer:
             slicer: CramSlicer | StreamSlicer
             if isinstance(header, CramFileHeader):
                 slicer = CramSlicer.open(header.cram, data, self._cram, _identity(item))
@@ -146,7 +146,7 @@ class Library:
             slicer.check(source)
             return slicer
 
-        return await self._in_thread(item, build)
+        return await self.reading(item, build)
 
     async def _read_index(self, item: DataObject) -> bytes:
         if item.index_key is None or item.index_stat is None:
@@ -159,10 +159,17 @@ class Library:
             item.index_key, 0, item.index_stat.size, fingerprint=item.index_stat.fingerprint
         )
 
-    async def _in_thread(self, item: DataObject, work: Callable[[DescriptorSource], T]) -> T:
+    async def reading(
+        self,
+        item: DataObject,
+        work: Callable[[ObjectSource], T],
+        ahead: Sequence[tuple[int, int]] = (),
+    ) -> T:
+        """What `work` makes of an object's bytes, in a thread; `ahead`: ranges it begins with."""
+
         def run() -> T:
-            with item.backend.lend(item.key, fingerprint=item.stat.fingerprint) as descriptor:
-                return work(DescriptorSource(descriptor, item.stat.size))
+            with item.backend.source(item.key, stat=item.stat, ahead=ahead) as source:
+                return work(source)
 
         # CRAM waits for decoding processes; the other formats must not wait with it.
         threads = self._decoding if item.format is Format.CRAM else self._threads

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from formats.errors import CorruptData, FormatError
 from formats.fasta import FaiEntry, FastaReader, parse_fai, parse_gzi
-from server.slicing.source import DescriptorSource
+from storage_backends.local import DescriptorSource
 
 _BGZF_MAGIC = b"\x1f\x8b\x08\x04"
 _PIECE = 1 << 22
