@@ -5,13 +5,14 @@ The id is the path below its location without the format's extension; a named lo
 name. Index files have no id.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from server.errors import NotFound, UnsupportedFormat
 from server.model import Endpoint, Format
-from storage_backends.base import ObjectNotFound, ObjectStat, StorageBackend
+from storage_backends.base import ObjectNotFound, ObjectStat, StorageBackend, StorageDenied
 
 EXTENSIONS = {
     Format.BAM: (".bam",),
@@ -74,8 +75,8 @@ class Catalog:
         """The data object that `object_id` names on an endpoint, in the format asked for or the
         default one.
 
-        Raises `NotFound`, or `UnsupportedFormat` when the id exists in the endpoint's other format
-        only.
+        It may be some seconds old where the store is remote; see `renew`. Raises `NotFound`, or
+        `UnsupportedFormat` when the id exists in the endpoint's other format only.
         """
         wanted = asked or endpoint.formats[0]
         found = await self._find(endpoint, object_id, wanted)
@@ -88,6 +89,14 @@ class Catalog:
                 )
         raise NotFound("no such object")
 
+    async def renew(self, item: DataObject) -> DataObject:
+        """The data object as the store says it is now."""
+        try:
+            await item.backend.stat(item.key, fresh=True)
+        except ObjectNotFound as error:
+            raise NotFound from error
+        return await self.resolve(item.endpoint, item.object_id, item.format)
+
     async def _find(self, endpoint: Endpoint, object_id: str, wanted: Format) -> DataObject | None:
         found = self._found.get((object_id, wanted))
         if found is not None:
@@ -98,16 +107,13 @@ class Catalog:
         if len(object_id) > _MAX_ID or not object_id.isprintable():
             return None
         for location, stem in self._candidates(object_id):
-            for extension in EXTENSIONS[wanted]:
-                key = stem + extension
-                if location.only not in (None, key):
-                    continue
-                try:
-                    stat = await location.backend.stat(key)
-                except ObjectNotFound:
-                    continue
+            keys = [stem + extension for extension in EXTENSIONS[wanted]]
+            first = await _first(
+                location.backend, [key for key in keys if location.only in (None, key)]
+            )
+            if first is not None:
                 return await self._remember(
-                    DataObject(object_id, endpoint, wanted, location, key, stat, None, None)
+                    DataObject(object_id, endpoint, wanted, location, *first, None, None)
                 )
         return None
 
@@ -130,17 +136,29 @@ class Catalog:
 
     async def _remember(self, found: DataObject) -> DataObject:
         """The object with its index, the first of the customary names that exists."""
-        for candidate in index_keys(found.key, found.format):
-            try:
-                index_stat = await found.backend.stat(candidate)
-            except ObjectNotFound:
-                continue
-            found = replace(found, index_key=candidate, index_stat=index_stat)
-            break
+        index = await _first(found.backend, list(index_keys(found.key, found.format)))
+        if index is not None:
+            found = replace(found, index_key=index[0], index_stat=index[1])
         self._found[(found.object_id, found.format)] = found
         if len(self._found) > self._remembered:
             self._found.popitem(last=False)
         return found
+
+
+async def _first(backend: StorageBackend, keys: Sequence[str]) -> tuple[str, ObjectStat] | None:
+    """The first of some keys that names an object; a remote store is asked for all at once."""
+    answers = await asyncio.gather(*map(backend.stat, keys), return_exceptions=True)
+    refusal: StorageDenied | None = None
+    for key, answer in zip(keys, answers, strict=True):
+        if isinstance(answer, ObjectStat):
+            return key, answer
+        if isinstance(answer, StorageDenied):
+            refusal = answer  # S3 says so of what is not there to those who may not list
+        elif not isinstance(answer, ObjectNotFound):
+            raise answer
+    if refusal is not None:
+        raise refusal
+    return None
 
 
 def index_keys(key: str, wanted: Format) -> Iterator[str]:

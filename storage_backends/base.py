@@ -77,6 +77,10 @@ class ObjectSource(Protocol):
         """The bytes `[start, min(end, size))`, all of them, or a `StorageError`."""
         ...
 
+    def held(self, start: int, end: int) -> bytes | None:
+        """The bytes `[start, end)` if they were fetched anyway and need not be fetched again."""
+        ...
+
 
 class StorageBackend(Protocol):
     """Sized objects that can be read at any offset.

@@ -238,6 +238,10 @@ class DescriptorSource:
             raise StorageUnavailable("the store cannot be read now") from error
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def held(self, start: int, end: int) -> bytes | None:
+        """None: the kernel holds what was read."""
+        del start, end
+
 
 class _Known:
     """A file that was seen to lie in the location, and what it was then."""

@@ -32,7 +32,7 @@ async def send(
     byte_range: tuple[int, int],
     descriptor: int,
     *,
-    modified_ns: int,
+    modified_ns: int | None,
     status: int,
     headers: Mapping[str, str],
 ) -> web.StreamResponse:

@@ -13,6 +13,7 @@ from server.catalog import Catalog, DataObject
 from server.errors import naming
 from server.htsget.delivery import send
 from server.htsget.query import Query, parse_get, parse_post
+from server.htsget.relay import relay
 from server.htsget.ticket import TicketMaker
 from server.http_range import block_range, if_none_match_holds
 from server.limits import OBJECT, SENT, read_body
@@ -21,7 +22,7 @@ from server.service_info import negotiate
 from server.slicing.library import Library, Plan
 from server.slicing.selection import Selection
 from server.slicing.slicers import Slicer
-from storage_backends.base import ObjectChanged
+from storage_backends.base import DescriptorLender, ObjectChanged
 
 _BODY_SECONDS = 30
 
@@ -114,7 +115,10 @@ class HtsgetRoutes:
                 Endpoint(capability.endpoint), capability.object_id, Format(capability.format)
             )
             if item.stat.fingerprint != capability.fingerprint:
-                raise ObjectChanged("the object changed since the ticket was issued")
+                # Another replica may have seen the object change before this one.
+                item = await self.catalog.renew(item)
+                if item.stat.fingerprint != capability.fingerprint:
+                    raise ObjectChanged("the object changed since the ticket was issued")
             plan = await self._plan(item, capability)
             headers = {
                 "ETag": f'"{plan.etag}"',
@@ -131,22 +135,38 @@ class HtsgetRoutes:
                 if_range=request.headers.get("If-Range"),
             )
             start, end = asked or (0, plan.size)
+            status = 206 if asked else 200
             if asked:
                 headers["Content-Range"] = f"bytes {start}-{end - 1}/{plan.size}"
             if request.method == "HEAD":
                 headers["Content-Length"] = str(end - start)
-                return web.Response(status=206 if asked else 200, headers=headers)
+                return web.Response(status=status, headers=headers)
             request[SENT] = end - start
-            with item.backend.lend(item.key, fingerprint=item.stat.fingerprint) as descriptor:
+            return await self._send(request, item, plan, (start, end), status, headers)
+
+    async def _send(
+        self,
+        request: web.Request,
+        item: DataObject,
+        plan: Plan,
+        byte_range: tuple[int, int],
+        status: int,
+        headers: dict[str, str],
+    ) -> web.StreamResponse:
+        backend, key, stat = item.backend, item.key, item.stat
+        if isinstance(backend, DescriptorLender):
+            with backend.lend(key, fingerprint=stat.fingerprint) as descriptor:
                 return await send(
                     request,
                     plan,
-                    (start, end),
+                    byte_range,
                     descriptor,
-                    modified_ns=item.stat.modified_ns,
-                    status=206 if asked else 200,
+                    modified_ns=stat.modified_ns,
+                    status=status,
                     headers=headers,
                 )
+        fetch = partial(backend.stream, key, fingerprint=stat.fingerprint)
+        return await relay(request, plan, byte_range, fetch, status=status, headers=headers)
 
     def _pseudonym(self, object_id: str) -> str:
         """What stands for an object in the access log: ids may name people."""

@@ -16,12 +16,14 @@ from server.slicing.cram import plan_cram
 from server.slicing.references import ConfiguredReferences
 from server.slicing.segments import Segment
 from server.slicing.selection import Selection
+from server.slicing.slicers import MOST_EDGES
 from server.slicing.trimming import EdgeCache, Trimmer
 from server.slicing.workers import WorkerPool
 
 _log = logging.getLogger(__name__)
 
 _MOST_REMEMBERED = 10_000
+_LONGEST_EDGE = 1 << 22
 
 
 class CramServices:
@@ -153,6 +155,17 @@ class CramSlicer:
     def unplaced_start(self) -> int:
         offsets = [] if self.index is None else self.index.unplaced()
         return offsets[0] if offsets else self.header.data_end
+
+    def edges(self, selection: Selection) -> list[tuple[int, int]]:
+        ranges: list[tuple[int, int]] = []
+        for interval in (selection.intervals or ())[:MOST_EDGES]:
+            span = None if self.index is None else self.index.span(*interval)
+            if self.index is None or span is None:
+                continue
+            for offset in dict.fromkeys(span):
+                end = self.index.next_offset(offset) or self.header.data_end
+                ranges.append((offset, min(end, offset + _LONGEST_EDGE)))
+        return ranges
 
     def plan(self, source: ByteSource, selection: Selection) -> list[Segment]:
         trimmer = self.services.trimmer(self.key)

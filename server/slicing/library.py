@@ -9,7 +9,8 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from formats import bgzf
@@ -27,10 +28,13 @@ from server.slicing.cram_slicer import (
 from server.slicing.segments import Segment
 from server.slicing.selection import Selection
 from server.slicing.slicers import Slicer, StreamHeader, StreamSlicer, read_stream_header
-from storage_backends.base import ObjectSource
+from storage_backends.base import ObjectSource, ObjectStat
 
 INDEX_AGE_TOLERANCE_NS = 1_000_000_000
 """How much older than its data an index may be: file systems and copies round times to a second."""
+
+_AHEAD = 1 << 18
+"""Bytes that are asked for at once where a header begins, and kept with a plan."""
 
 T = TypeVar("T")
 
@@ -49,6 +53,16 @@ class Plan:
     def nbytes(self) -> int:
         """Memory held, in bytes."""
         return 256 + sum(len(s) if isinstance(s, bytes) else 64 for s in self.segments)
+
+    def holding(self, source: ObjectSource) -> "Plan":
+        """With the short stored ranges that were read with the edges: none is fetched twice."""
+
+        def held(segment: Segment) -> Segment:
+            if isinstance(segment, bytes) or len(segment) > _AHEAD:
+                return segment
+            return source.held(segment.start, segment.end) or segment
+
+        return replace(self, segments=tuple(map(held, self.segments)))
 
 
 class Library:
@@ -74,9 +88,15 @@ class Library:
     async def header(self, item: DataObject) -> Header:
         """The header of an object; `CorruptData` when it is malformed."""
         key = _identity(item)
-        return self._headers.peek(key) or await self._headers.get(
-            key, lambda: self.reading(item, lambda source: self._read_header(item, source))
-        )
+        header = self._headers.peek(key)
+        if header is None:
+            size = item.stat.size
+            ends = ((0, _AHEAD), (size - _AHEAD // 8, size))
+            header = await self._headers.get(
+                key,
+                lambda: self.reading(item, partial(_read_header, item.format), lambda: ends),
+            )
+        return header
 
     async def slicer(self, item: DataObject, *, indexed: bool) -> Slicer:
         """An object's slicer; `indexed`: with its index, which regions need and whole objects do
@@ -117,9 +137,11 @@ class Library:
                 segments = slicer.plan(source, selection)
                 if eof:
                     segments.append(eof)
-                return _plan(item, segments)
+                return _plan(item, segments).holding(source)
 
-            plan = await self._plans.get(key, lambda: self.reading(item, make))
+            plan = await self._plans.get(
+                key, lambda: self.reading(item, make, lambda: slicer.edges(selection))
+            )
         return plan
 
     async def close(self) -> None:
@@ -128,14 +150,11 @@ class Library:
             threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._cram.close)
 
-    def _read_header(self, item: DataObject, source: ObjectSource) -> Header:
-        if item.format is Format.CRAM:
-            return read_cram_header(source)
-        return read_stream_header(source, item.format)
-
     async def _open(self, item: DataObject, *, indexed: bool) -> Slicer:
-        header = await self.header(item)
-        data = await self._read_index(item) if indexed else None
+        if indexed:
+            data, header = await asyncio.gather(self._read_index(item), self.header(item))
+        else:
+            data, header = None, await self.header(item)
 
         def build(source: ObjectSource) -> Slicer:
             slicer: CramSlicer | StreamSlicer
@@ -151,7 +170,7 @@ class Library:
     async def _read_index(self, item: DataObject) -> bytes:
         if item.index_key is None or item.index_stat is None:
             raise UnindexableRange("this object has no index: it can be fetched whole only")
-        if item.index_stat.modified_ns < item.stat.modified_ns - INDEX_AGE_TOLERANCE_NS:
+        if _is_older(item.index_stat, item.stat):
             raise CorruptData("the index is older than its data")
         if item.index_stat.size > MAX_INDEX_BYTES:
             raise CorruptData("the index is too large")
@@ -163,12 +182,13 @@ class Library:
         self,
         item: DataObject,
         work: Callable[[ObjectSource], T],
-        ahead: Sequence[tuple[int, int]] = (),
+        ahead: Callable[[], Sequence[tuple[int, int]]] = tuple,
     ) -> T:
-        """What `work` makes of an object's bytes, in a thread; `ahead`: ranges it begins with."""
+        """What `work` makes of an object's bytes, in a thread; `ahead`: the ranges it begins
+        with."""
 
         def run() -> T:
-            with item.backend.source(item.key, stat=item.stat, ahead=ahead) as source:
+            with item.backend.source(item.key, stat=item.stat, ahead=ahead()) as source:
                 return work(source)
 
         # CRAM waits for decoding processes; the other formats must not wait with it.
@@ -176,8 +196,19 @@ class Library:
         return await asyncio.get_running_loop().run_in_executor(threads, run)
 
 
+def _read_header(kind: Format, source: ObjectSource) -> Header:
+    return read_cram_header(source) if kind is Format.CRAM else read_stream_header(source, kind)
+
+
+def _is_older(index: ObjectStat, data: ObjectStat) -> bool:
+    """Whether an index was made before its data; unknown where files were uploaded."""
+    if index.modified_ns is None or data.modified_ns is None:
+        return False
+    return index.modified_ns < data.modified_ns - INDEX_AGE_TOLERANCE_NS
+
+
 def _identity(item: DataObject) -> tuple[Hashable, ...]:
-    return (item.backend, item.key, item.stat.fingerprint)
+    return (id(item.backend), item.key, item.stat.fingerprint)
 
 
 def _index_identity(item: DataObject, *, indexed: bool) -> str:

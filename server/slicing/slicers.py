@@ -19,6 +19,12 @@ from server.slicing.segments import Segment
 from server.slicing.selection import Selection
 from server.slicing.stream import RecordStream, plan_stream
 
+EDGE = 1 << 17
+"""Bytes that the edge of a slice usually needs."""
+
+MOST_EDGES = 6
+"""Intervals whose edges are asked for ahead."""
+
 
 class Slicer(Protocol):
     """One data object, ready to be sliced."""
@@ -50,6 +56,10 @@ class Slicer(Protocol):
 
     def unplaced_start(self) -> int:
         """Offset in the file at or before the first read without a place."""
+        ...
+
+    def edges(self, selection: Selection) -> list[tuple[int, int]]:
+        """The ranges of the file that `plan` is likely to read first."""
         ...
 
     def plan(self, source: ByteSource, selection: Selection) -> list[Segment]:
@@ -187,6 +197,22 @@ class StreamSlicer:
 
     def unplaced_start(self) -> int:
         return self._index.placed_end >> 16 if self._index is not None else 0
+
+    def edges(self, selection: Selection) -> list[tuple[int, int]]:
+        if selection.intervals is None:
+            first, end = self.stream.first_record >> 16, self.stream.data_end
+            return [(first, first + bgzf.MAX_BLOCK), (end - bgzf.MAX_BLOCK, end + bgzf.MAX_BLOCK)]
+        ranges: list[tuple[int, int]] = []
+        for interval in selection.intervals[:MOST_EDGES]:
+            table = self._index.table(interval.reference) if self._index is not None else None
+            if table is not None and interval.start < interval.end:
+                bounds = table.query(interval.start, interval.end, unmapped=self.stream.unmapped)
+                start, tail = bounds.start >> 16, bounds.tail >> 16
+                if tail - start <= EDGE:
+                    ranges.append((start, max(tail, start) + EDGE))
+                else:
+                    ranges += [(start, start + EDGE), (tail, tail + EDGE)]
+        return ranges
 
     def plan(self, source: ByteSource, selection: Selection) -> list[Segment]:
         return plan_stream(bgzf.BgzfReader(source), self.stream, selection)

@@ -125,8 +125,15 @@ def test_sections_that_would_not_be_obeyed(tmp_path: Path, section: str) -> None
     [
         "[[locations]]\nurl = 'x'\naccess = 'controlled'\n",
         "[[locations]]\nurl = 'x'\ndelivery = 'direct'\n",
-        "[[locations]]\nurl = 's3://bucket/x'\n",
-        "[[locations]]\nurl = 'https://h/x'\n",
+        "[[locations]]\nurl = 'ftp://h/x'\n",
+        "[[locations]]\nurl = '/x'\ndelivery = 'direct'\n",
+        "[[locations]]\nurl = 'https://h/x'\ndelivery = 'direct'\n",
+        "[[locations]]\nurl = 's3://b/x'\nanonymous = true\ndelivery = 'direct'\n",
+        "[[locations]]\nurl = 's3://b/x'\nanonymous = true\nprofile = 'p'\n",
+        "[[locations]]\nurl = 's3://b/x'\nendpoint_url = 'h:9000'\n",
+        "[[locations]]\nurl = 's3://b/x'\naccess = 'controlled'\ndelivery = 'direct'\n",
+        "[[locations]]\nurl = 'https://h/x'\nregion = 'eu-west-1'\n",
+        "[cache]\nrevalidate_seconds = -1\n",
         "[[locations]]\nname = 'x'\n",
         "[[locations]]\nurl = 'x'\nname = 'a/b'\n",
         "[server]\nport = 70000\n",
@@ -233,8 +240,8 @@ def test_what_the_environment_should_say(
 
 
 def test_messages_of_validators_are_plain() -> None:
-    said = refused(locations=[{"url": "s3://x"}])
-    assert said.startswith("locations.0: a location with s3://")
+    said = refused(locations=[{"url": "ftp://x"}])
+    assert said.startswith("locations.0: a location with ftp://")
 
 
 def test_two_locations_of_one_name() -> None:
