@@ -12,7 +12,7 @@ from aiohttp import web
 
 from auth.capability import CapabilityCodec, derive
 from server.catalog import Catalog
-from server.config import Settings, read_secret
+from server.config import ConfigurationError, Settings, read_secret
 from server.cors import Cors
 from server.errors import error_middleware
 from server.htsget.routes import HtsgetRoutes
@@ -20,6 +20,7 @@ from server.htsget.ticket import TicketMaker
 from server.model import Endpoint
 from server.service_info import Service, negotiate, service_info
 from server.slicing.cram_slicer import CramServices
+from server.slicing.index_cache import IndexCache
 from server.slicing.library import Library
 from server.slicing.workers import WorkerLimits, WorkerPool
 from server.storage import open_location
@@ -101,7 +102,20 @@ def open_library(settings: Settings, catalog: Catalog) -> Library:
         services,
         index_bytes=settings.cache.index_bytes,
         plan_bytes=settings.cache.plan_bytes // 2,
+        indexes=_open_index_cache(settings),
     )
+
+
+def _open_index_cache(settings: Settings) -> IndexCache | None:
+    cache = settings.cache
+    if cache.directory is None:
+        return None
+    try:
+        return IndexCache(cache.directory, cache.directory_bytes)
+    except ValueError as error:
+        raise ConfigurationError(f"cache.directory: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(f"cache.directory: cannot be used: {error.strerror}") from error
 
 
 def _add_service_info(app: web.Application, settings: Settings) -> None:

@@ -25,10 +25,11 @@ from server.slicing.cram_slicer import (
     CramSlicer,
     read_cram_header,
 )
+from server.slicing.index_cache import IndexCache
 from server.slicing.segments import Segment
 from server.slicing.selection import Selection
 from server.slicing.slicers import Slicer, StreamHeader, StreamSlicer, read_stream_header
-from storage_backends.base import ObjectSource, ObjectStat
+from storage_backends.base import DescriptorLender, ObjectSource, ObjectStat
 
 INDEX_AGE_TOLERANCE_NS = 1_000_000_000
 """How much older than its data an index may be: file systems and copies round times to a second."""
@@ -67,12 +68,19 @@ class Plan:
 
 class Library:
     """Opens data objects for slicing. `threads` plans run at a time, off the event loop, and as
-    many of CRAM files."""
+    many of CRAM files. `indexes` keeps those of remote objects on disk."""
 
     def __init__(
-        self, cram: CramServices, *, index_bytes: int, plan_bytes: int, threads: int = 16
+        self,
+        cram: CramServices,
+        *,
+        index_bytes: int,
+        plan_bytes: int,
+        indexes: IndexCache | None = None,
+        threads: int = 16,
     ) -> None:
         self._cram = cram
+        self._indexes = indexes
         self._headers: ByteCache[tuple[Hashable, ...], Header] = ByteCache(
             index_bytes // 4, lambda header: header.nbytes
         )
@@ -174,9 +182,14 @@ class Library:
             raise CorruptData("the index is older than its data")
         if item.index_stat.size > MAX_INDEX_BYTES:
             raise CorruptData("the index is too large")
-        return await item.backend.read(
-            item.index_key, 0, item.index_stat.size, fingerprint=item.index_stat.fingerprint
-        )
+        backend, key, stat = item.backend, item.index_key, item.index_stat
+
+        async def load() -> bytes:
+            return await backend.read(key, 0, stat.size, fingerprint=stat.fingerprint)
+
+        if self._indexes is None or isinstance(backend, DescriptorLender):
+            return await load()
+        return await self._indexes.get(backend.describe(key), stat.fingerprint, load)
 
     async def reading(
         self,
