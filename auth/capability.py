@@ -70,9 +70,9 @@ class Capability:
     `endpoint` is "reads" or "variants", `data_class` "header" or "body". `intervals`, `unplaced`,
     `sent_until` and `cut` select records as `server.slicing.selection.Selection` says: intervals
     are 0-based, half-open and merged, None stands for every record, `cut` is a range of source
-    bytes. `part` counts the ticket's URLs from 1 to `parts`. `principal` is a pseudonym, "" for
-    anonymous. `expires` is in seconds since the epoch; 0 before sealing means "as late as the codec
-    allows".
+    bytes. `window`: only these bytes of the block, whose ETag is `block_etag`. `part` counts the
+    ticket's blocks from 1 to `parts`. `principal` is a pseudonym, "" for anonymous. `expires` is in
+    seconds since the epoch; 0 before sealing means "as late as the codec allows".
     """
 
     endpoint: str
@@ -85,6 +85,8 @@ class Capability:
     unplaced: bool = False
     sent_until: int = 0
     cut: tuple[int, int] | None = None
+    window: tuple[int, int] | None = None
+    block_etag: str = ""
     part: int = 1
     parts: int = 1
     principal: str = ""
@@ -171,7 +173,7 @@ class CapabilityCodec:
         if not even one interval fits.
         """
         intervals = capability.intervals
-        if intervals is None or self.fits(replace(capability, part=9999, parts=9999)):
+        if intervals is None or self.fits(_longest(capability)):
             return (capability,)
         room = self._room(capability)
         groups: list[Capability] = []
@@ -201,9 +203,7 @@ class CapabilityCodec:
 
     def _room(self, capability: Capability) -> int:
         """Bytes of packed intervals that fit besides the other claims at their longest."""
-        rest = replace(
-            capability, intervals=(), unplaced=True, sent_until=1 << 60, part=9999, parts=9999
-        )
+        rest = _longest(replace(capability, intervals=(), unplaced=True, sent_until=1 << 60))
         characters = MAX_BODY // 4 * 3 - len(_canonical(self._claims(rest)))
         return characters // 4 * 3
 
@@ -237,6 +237,9 @@ class CapabilityCodec:
             claims["su"] = capability.sent_until
         if capability.cut is not None:
             claims["cut"] = list(capability.cut)
+        if capability.window is not None:
+            claims["win"] = list(capability.window)
+            claims["etag"] = capability.block_etag
         return claims
 
     def _capability(self, claims: object) -> Capability:
@@ -247,7 +250,7 @@ class CapabilityCodec:
         if _integer(claims["iat"]) > now + _CLOCK_SKEW:
             raise InvalidCapability
         packed = claims.get("rg")
-        cut = claims.get("cut")
+        cut, window = claims.get("cut"), claims.get("win")
         part, parts = _integers(claims["n"])
         return Capability(
             endpoint=_one_of(claims["ep"], "reads", "variants"),
@@ -260,11 +263,20 @@ class CapabilityCodec:
             unplaced=claims.get("unp", False) is True,
             sent_until=_integer(claims.get("su", 0)),
             cut=None if cut is None else _integers(cut),
+            window=None if window is None else _integers(window),
+            block_etag=_text(claims.get("etag", "")),
             part=part,
             parts=parts,
             principal=_text(claims.get("sub", "")),
             expires=expires,
         )
+
+
+def _longest(capability: Capability) -> Capability:
+    """The capability with everything that is set after it was split, at its longest."""
+    return replace(
+        capability, window=(1 << 50, 1 << 50), block_etag="0" * 32, part=9999, parts=9999
+    )
 
 
 def derive(master: bytes, purpose: bytes) -> bytes:

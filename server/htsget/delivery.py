@@ -8,13 +8,13 @@ broken answer must never look complete.
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
 from aiohttp import web
 
 from server.slicing.library import Plan
-from server.slicing.segments import Segment, Stored
+from server.slicing.segments import Stored, clip
 from storage_backends.base import ObjectChanged, StorageUnavailable
 from storage_backends.local import DescriptorSource
 
@@ -72,19 +72,6 @@ async def send(
     await response.write(final)
     await response.write_eof()
     return response
-
-
-def clip(segments: tuple[Segment, ...], start: int, end: int) -> Iterator[Segment]:
-    """The parts of `segments` that make up the bytes `[start, end)` of their concatenation."""
-    position = 0
-    for segment in segments:
-        low, high = max(start - position, 0), min(end - position, len(segment))
-        if low < high:
-            if isinstance(segment, Stored):
-                yield Stored(segment.start + low, segment.start + high)
-            else:
-                yield segment[low:high]
-        position += len(segment)
 
 
 async def _read(descriptor: int, segment: Stored) -> bytes | bytearray:

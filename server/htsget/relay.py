@@ -12,9 +12,9 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from server.htsget.delivery import SMALL, clip
+from server.htsget.delivery import SMALL
 from server.slicing.library import Plan
-from server.slicing.segments import Segment, Stored
+from server.slicing.segments import Segment, Stored, clip
 from storage_backends.base import StorageUnavailable
 
 Fetch = Callable[[int, int], AsyncIterator[bytes]]

@@ -12,6 +12,7 @@ from auth.capability import Capability, CapabilityCodec
 from server.catalog import Catalog, DataObject
 from server.errors import naming
 from server.htsget.delivery import send
+from server.htsget.direct import spread
 from server.htsget.query import Query, parse_get, parse_post
 from server.htsget.relay import relay
 from server.htsget.ticket import TicketMaker
@@ -22,7 +23,7 @@ from server.service_info import negotiate
 from server.slicing.library import Library, Plan
 from server.slicing.selection import Selection
 from server.slicing.slicers import Slicer
-from storage_backends.base import DescriptorLender, ObjectChanged
+from storage_backends.base import DescriptorLender, ObjectChanged, Presigner
 
 _BODY_SECONDS = 30
 
@@ -87,6 +88,11 @@ class HtsgetRoutes:
         if query.data_class is DataClass.HEADER:
             return self.tickets.header(item, origin)
         slicer = await self.library.slicer(item, indexed=query.regions is not None)
+        if item.location.direct and isinstance(item.backend, Presigner):
+            selections = await asyncio.to_thread(self.tickets.select, item, slicer, query.regions)
+            seconds = self.codec.lifetime
+            bodies = await spread(self.library, item.backend, item, selections, seconds)
+            return self.tickets.records(item, origin, bodies)
         regions = query.regions or ()
         if len(regions) <= _FEW_REGIONS and all(map(slicer.is_ready, regions)):
             return self._seal(query, item, slicer, origin)
@@ -180,4 +186,9 @@ class HtsgetRoutes:
         selection = Selection(
             capability.intervals, capability.unplaced, capability.sent_until, capability.cut
         )
-        return await self.library.plan_body(item, selection, closing=last)
+        plan = await self.library.plan_body(item, selection, closing=last)
+        if capability.window is None:
+            return plan
+        if plan.etag != capability.block_etag:
+            raise ObjectChanged("the block is no longer the one that the ticket was cut from")
+        return plan.window(*capability.window)

@@ -6,7 +6,7 @@ records, so any replica can plan it without knowing what the maker of the ticket
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from time import monotonic
@@ -16,9 +16,11 @@ import orjson
 from auth.capability import Capability, CapabilityCodec
 from formats.regions import UNPLACED, Interval, Region, merge
 from server.catalog import DataObject
+from server.htsget.direct import Spread
 from server.model import DataClass
 from server.slicing.selection import Selection
 from server.slicing.slicers import Slicer
+from storage_backends.base import PresignedRead
 
 _FEW = 16  # intervals, which fit into any URL
 _MOST_HEADERS = 4096  # kept at a time
@@ -41,15 +43,16 @@ class TicketMaker:
         """The ticket for `class=header`: one URL, whose bytes are a file without records."""
         return self._render(item, origin, [])
 
-    def records(self, item: DataObject, origin: str, selections: Sequence[Selection]) -> bytes:
-        """The ticket for records: the header's URL, then one or more for each selection."""
-        fitting = [part for selection in selections for part in self._split(item, selection)]
-        return self._render(item, origin, fitting)
+    def records(self, item: DataObject, origin: str, bodies: Sequence[Selection | Spread]) -> bytes:
+        """The ticket for records: the header's URL, then one for each selection, or for each piece
+        of it."""
+        return self._render(item, origin, bodies)
 
     def select(
         self, item: DataObject, slicer: Slicer, regions: Sequence[Region] | None
     ) -> list[Selection]:
-        """The selections of a request, in file order, none larger than a block may be.
+        """The selections of a request, in file order, none larger than a block may be, nor
+        described by more than a URL may hold.
 
         `regions` may overlap and come in any order; None is the whole object. Raises
         `UnknownReference`.
@@ -65,7 +68,8 @@ class TicketMaker:
         if len(intervals) > 1:
             intervals = sorted(intervals, key=lambda each: slicer.position(each.reference))
         unplaced = slicer.unplaced_start() if len(placed) < len(regions) else None
-        return list(_grouped(slicer, intervals, unplaced, size, limit)) or [Selection(())]
+        grouped = _grouped(slicer, intervals, unplaced, size, limit)
+        return [part for group in grouped for part in self._split(item, group)] or [Selection(())]
 
     def _split(self, item: DataObject, selection: Selection) -> Iterable[Selection]:
         """The same records as selections that each fit into one URL."""
@@ -82,16 +86,30 @@ class TicketMaker:
             for part in self._codec.split(whole)
         )
 
-    def _render(self, item: DataObject, origin: str, bodies: Sequence[Selection]) -> bytes:
+    def _render(self, item: DataObject, origin: str, bodies: Sequence[Selection | Spread]) -> bytes:
         """The ticket as JSON: `htsget` is its only key (htsget 1.3, "Response JSON fields")."""
         sealed = self._header(item, closed=not bodies)
-        urls = [{"url": f"{origin}/blocks/{sealed}", "headers": {}, "class": DataClass.HEADER}]
+        urls = [_url(f"{origin}/blocks/{sealed}", {}, DataClass.HEADER)]
         ticket_id, parts = _new_id(), len(bodies) + 1
-        for part, selection in enumerate(bodies, start=2):
+        for part, body in enumerate(bodies, start=2):
+            selection = body.selection if isinstance(body, Spread) else body
             capability = _capability(item, DataClass.BODY, selection, ticket_id, part, parts)
-            url = f"{origin}/blocks/{self._codec.seal(capability)}"
-            urls.append({"url": url, "headers": {}, "class": DataClass.BODY})
+            if isinstance(body, Spread):
+                urls += self._pieces(capability, origin, body)
+            else:
+                url = f"{origin}/blocks/{self._codec.seal(capability)}"
+                urls.append(_url(url, {}, DataClass.BODY))
         return orjson.dumps({"htsget": {"format": item.format, "urls": urls}})
+
+    def _pieces(
+        self, capability: Capability, origin: str, body: Spread
+    ) -> Iterator[dict[str, object]]:
+        for piece in body.pieces:
+            if isinstance(piece, PresignedRead):
+                yield _url(piece.url, piece.headers, DataClass.BODY)
+            else:
+                sealed = self._codec.seal(replace(capability, window=piece, block_etag=body.etag))
+                yield _url(f"{origin}/blocks/{sealed}", {}, DataClass.BODY)
 
     def _header(self, item: DataObject, *, closed: bool) -> str:
         """The header's capability; `closed`: nothing follows it, so it carries the EOF marker."""
@@ -106,6 +124,10 @@ class TicketMaker:
         if len(self._headers) > _MOST_HEADERS:
             self._headers.popitem(last=False)
         return sealed
+
+
+def _url(url: str, headers: Mapping[str, str], data_class: DataClass) -> dict[str, object]:
+    return {"url": url, "headers": headers, "class": data_class}
 
 
 def _capability(

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from formats.crai import CraiIndex, parse_crai
 from formats.cram import CramHeader, parse_header, read_container
@@ -13,7 +12,8 @@ from formats.errors import CorruptData, UnknownReference
 from formats.regions import Interval, Region
 from formats.source import ByteSource
 from server.slicing.cram import plan_cram
-from server.slicing.references import ConfiguredReferences
+from server.slicing.fasta_files import FastaFile
+from server.slicing.references import ConfiguredReferences, FastaFile
 from server.slicing.segments import Segment
 from server.slicing.selection import Selection
 from server.slicing.slicers import MOST_EDGES
@@ -33,7 +33,7 @@ class CramServices:
     """
 
     def __init__(
-        self, pool: WorkerPool, find_fasta: Callable[[], Iterable[Path]], edge_bytes: int
+        self, pool: WorkerPool, find_fasta: Callable[[], Iterable[FastaFile]], edge_bytes: int
     ) -> None:
         self.pool = pool
         self.references = ConfiguredReferences(find_fasta)

@@ -26,7 +26,7 @@ from server.slicing.cram_slicer import (
     read_cram_header,
 )
 from server.slicing.index_cache import IndexCache
-from server.slicing.segments import Segment
+from server.slicing.segments import Segment, clip
 from server.slicing.selection import Selection
 from server.slicing.slicers import Slicer, StreamHeader, StreamSlicer, read_stream_header
 from storage_backends.base import DescriptorLender, ObjectSource, ObjectStat
@@ -54,6 +54,11 @@ class Plan:
     def nbytes(self) -> int:
         """Memory held, in bytes."""
         return 256 + sum(len(s) if isinstance(s, bytes) else 64 for s in self.segments)
+
+    def window(self, start: int, end: int) -> "Plan":
+        """The bytes `[start, end)` of the block, as a block of their own."""
+        segments = tuple(clip(self.segments, start, end))
+        return Plan(segments, sum(map(len, segments)), f"{self.etag}-{start:x}-{end:x}")
 
     def holding(self, source: ObjectSource) -> "Plan":
         """With the short stored ranges that were read with the edges: none is fetched twice."""

@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.errors import error_middleware
-from server.htsget.delivery import SMALL, clip, send
+from server.htsget.delivery import SMALL, send
 from server.limits import make_runner
 from server.slicing.library import Plan
-from server.slicing.segments import Segment, Stored
+from server.slicing.segments import Segment, Stored, clip
 from tests.server.live import LIMITS, serving, settings_of
 
 SOURCE = random.Random(1).randbytes(12 << 20)
