@@ -13,7 +13,7 @@ from formats.regions import Interval, Region
 from formats.source import ByteSource
 from server.slicing.cram import plan_cram
 from server.slicing.fasta_files import FastaFile
-from server.slicing.references import ConfiguredReferences, FastaFile
+from server.slicing.references import ConfiguredReferences
 from server.slicing.segments import Segment
 from server.slicing.selection import Selection
 from server.slicing.slicers import MOST_EDGES
