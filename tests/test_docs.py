@@ -1,6 +1,7 @@
 """What the documents say is true: settings, routes, commands, and the examples, which are run."""
 
 import argparse
+import json
 import re
 import shutil
 import subprocess
@@ -148,6 +149,19 @@ def test_python_example(cohort: str, tmp_path: Path) -> None:
     (example,) = examples("python")
     code = example.replace("http://127.0.0.1:8080", cohort)
     assert run([sys.executable, "-c", code], tmp_path) == "2\n"
+
+
+def test_examples_of_storage_settings(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "storage.md").read_text()
+    (example,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    path = tmp_path / "htsgate.toml"
+    path.write_text(example)
+    (location,) = load_settings(path, {}).locations
+    assert location.scheme == "s3"
+    unset = {name for name, value in location if value is None}
+    assert unset == {"dataset"}
+    policies = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+    assert [next(iter(policy)) for policy in policies] == ["Version", "CORSRules"]
 
 
 def test_toml_example(tmp_path: Path) -> None:
