@@ -81,6 +81,10 @@ class RunningStore:
             Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": self.region}
         )
 
+    def buckets(self) -> list[str]:
+        """The names of all buckets."""
+        return [bucket["Name"] for bucket in self.client.list_buckets()["Buckets"]]
+
     def put(self, bucket: str, key: str, data: bytes | Path, **options: str) -> None:
         """Store an object; `options` as boto3's `put_object` takes them."""
         if isinstance(data, Path):
