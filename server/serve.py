@@ -22,7 +22,7 @@ from aiohttp import web
 from server.app import create_app, open_catalog
 from server.config import ConfigurationError, Settings, read_secret
 from server.limits import Limits, make_runner
-from server.survey import warnings
+from server.reachability import warnings
 
 _BACKLOG = 1024
 _log = logging.getLogger(__name__)
@@ -42,8 +42,8 @@ def serve(settings: Settings, announce: Callable[[str, str], None]) -> int:
     _raise_descriptor_limit()
     secret = read_secret(settings.server) or secrets.token_bytes(32)
     tls_context(settings)
-    paths = [location.path for location in settings.locations]
-    for warning in warnings(paths, open_catalog(settings), settings.refget.sequences):
+    catalog = open_catalog(settings)
+    for warning in warnings(settings.locations, catalog, settings.refget.sequences):
         _log.warning("%s", warning)
     sockets = _listen(settings)
     address = _address(*sockets[0].getsockname()[:2])

@@ -1,13 +1,22 @@
-"""Every data object and FASTA file of the locations, whether it can be served or not."""
+"""Every data object and FASTA file of the locations, whether it can be served or not.
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+What lists keys waits for the store: not on the event loop.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
 
 from server.catalog import EXTENSIONS, Catalog, ServedLocation
 from server.model import Endpoint, Format
+from server.slicing.fasta_files import FastaFile, FastaOnDisk, StoredFasta
+from storage_backends.base import (
+    KeyLister,
+    ObjectNotFound,
+    StorageDenied,
+    StorageError,
+)
 
 FASTA = (".fa", ".fasta", ".fna", ".fa.gz", ".fasta.gz", ".fna.gz", ".fa.bgz", ".fasta.bgz")
 """The extensions by which reference sequences are found."""
@@ -27,74 +36,91 @@ class DataFile:
     object_id: str
 
     @property
-    def path(self) -> Path:
-        """Where it lies on disk."""
-        return self.location.backend.path(self.key)
+    def name(self) -> str:
+        """What the operator knows it by."""
+        return self.location.backend.describe(self.key)
 
 
-def data_files(catalog: Catalog) -> Iterator[DataFile]:
-    """The data files of all locations, location by location, sorted by directory."""
-    for location, key in _keys(catalog):
-        for endpoint in Endpoint:
-            for kind in endpoint.formats:
-                for extension in EXTENSIONS[kind]:
-                    if key.endswith(extension):
-                        stem = key.removesuffix(extension)
-                        object_id = f"{location.name}/{stem}" if location.name else stem
-                        yield DataFile(location, key, endpoint, kind, object_id)
+@dataclass(slots=True)
+class Listing:
+    """What a location holds that can be served, in the order of its store.
+
+    `errors` and `links`, which lead nowhere or out of the location, are what was passed over on
+    disk; `failure` is what kept a store from listing all. Where `listable` is false nobody can tell
+    what there is.
+    """
+
+    location: ServedLocation
+    listable: bool = True
+    keys: list[str] = field(default_factory=list)
+    errors: list[OSError] = field(default_factory=list)
+    links: list[Path] = field(default_factory=list)
+    failure: StorageError | None = None
+
+    def data_files(self) -> Iterator[DataFile]:
+        """The data files among the keys."""
+        for key in self.keys:
+            for endpoint in Endpoint:
+                for kind in endpoint.formats:
+                    for extension in EXTENSIONS[kind]:
+                        if key.endswith(extension):
+                            stem, name = key.removesuffix(extension), self.location.name
+                            object_id = f"{name}/{stem}" if name else stem
+                            yield DataFile(self.location, key, endpoint, kind, object_id)
 
 
-def fasta_files(catalog: Catalog, patterns: Sequence[str]) -> Iterator[Path]:
-    """The FASTA files of all locations and those that match `patterns`, each once."""
-    paths = [location.backend.path(key) for location, key in _keys(catalog) if key.endswith(FASTA)]
+def listing(location: ServedLocation) -> Listing:
+    """List a location; of one that serves a single file, that."""
+    backend = location.backend
+    if location.only is not None:
+        return Listing(location, keys=[location.only])
+    if not isinstance(backend, KeyLister):
+        return Listing(location, listable=False)
+    found = Listing(location)
+
+    def link(key: str) -> None:
+        path = Path(backend.describe(key))  # there are links on disk only
+        if key.endswith(SERVABLE) or path.is_dir():
+            found.links.append(path)
+
+    try:
+        for key in backend.keys(on_error=found.errors.append, on_link=link):
+            if key.endswith(SERVABLE):
+                found.keys.append(key)
+    except StorageError as error:
+        found.failure = error
+    return found
+
+
+def fasta_files(catalog: Catalog, patterns: Sequence[str]) -> Iterator[FastaFile]:
+    """The FASTA files of all locations and those on disk that match `patterns`, each once.
+
+    A location that cannot be listed, or refuses to be, has none. Ends with the `StorageError` of
+    one that could not be listed now.
+    """
+    listings = [listing(location) for location in catalog.locations]
+    yield from fasta_among(listings, patterns)
+    for each in listings:
+        if each.failure is not None and not isinstance(
+            each.failure, StorageDenied | ObjectNotFound
+        ):
+            raise each.failure
+
+
+def fasta_among(listings: Iterable[Listing], patterns: Sequence[str]) -> Iterator[FastaFile]:
+    """The FASTA files that are listed and those on disk that match `patterns`, each once."""
+    files: dict[str, FastaFile] = {}
+    for each in listings:
+        for key in each.keys:
+            if key.endswith(FASTA):
+                stored = StoredFasta(each.location.backend, key)
+                files.setdefault(stored.name, stored)
     for pattern in patterns:
-        paths += map(Path, sorted(glob(pattern, recursive=True)))  # noqa: PTH207
-    return iter(dict.fromkeys(paths))
+        for name in sorted(glob(pattern, recursive=True)):  # noqa: PTH207
+            files.setdefault(name, FastaOnDisk(Path(name)))
+    return iter(files.values())
 
 
 def unmatched(patterns: Sequence[str]) -> Iterator[str]:
     """The patterns of FASTA files that match nothing."""
     return (pattern for pattern in patterns if not glob(pattern, recursive=True))  # noqa: PTH207
-
-
-def passed_over(
-    catalog: Catalog,
-    on_error: Callable[[OSError], None],
-    on_link: Callable[[Path], None],
-) -> None:
-    """Walk the locations for what is not served: what cannot be read, and links that leave."""
-    for location in catalog.locations:
-        if location.only is None:
-
-            def link(key: str, location: ServedLocation = location) -> None:
-                path = location.backend.path(key)
-                if _is_servable(key) or path.is_dir():
-                    on_link(path)
-
-            for _ in location.backend.keys(on_error=on_error, on_link=link):
-                pass
-
-
-def warnings(paths: Sequence[Path], catalog: Catalog, patterns: Sequence[str]) -> Iterator[str]:
-    """What an operator should know when the server starts; looks no further than it must.
-
-    `paths` are those of the catalog's locations, as the operator names them.
-    """
-    for path, location in zip(paths, catalog.locations, strict=True):
-        if not os.access(path, os.R_OK) or not location.backend.available():
-            yield f"{path}: cannot be read"
-        elif location.only is None and not any(map(_is_servable, location.backend.keys())):
-            yield f"{path}: holds no BAM, CRAM, VCF, BCF or FASTA file that can be served"
-    for pattern in unmatched(patterns):
-        yield f"refget.sequences: nothing matches {pattern}"
-
-
-def _is_servable(key: str) -> bool:
-    return key.endswith(SERVABLE)
-
-
-def _keys(catalog: Catalog) -> Iterator[tuple[ServedLocation, str]]:
-    for location in catalog.locations:
-        keys = location.backend.keys() if location.only is None else iter((location.only,))
-        for key in keys:
-            yield location, key

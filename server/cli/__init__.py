@@ -10,7 +10,9 @@ from pathlib import Path
 from server.cli.locations import add_locations, location_settings
 from server.config import ConfigurationError
 from server.model import Endpoint, Format
+from server.reachability import reason
 from server.serve import serve
+from storage_backends.base import StorageError
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -29,6 +31,9 @@ def run(arguments: Sequence[str]) -> int:
     except (ConfigurationError, OSError) as error:
         print(f"htsgate: {error}", file=sys.stderr)
         return 2
+    except StorageError as error:
+        print(f"htsgate: {reason(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     return status
@@ -43,7 +48,7 @@ def command_line() -> argparse.ArgumentParser:
         "--log-level", default="warning", choices=("debug", "info", "warning", "error")
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_serve(commands.add_parser("serve", help="serve directories and files"))
+    _add_serve(commands.add_parser("serve", help="serve directories, files, S3 and web folders"))
     _add_demo(commands.add_parser("demo", help="make a small data set, serve it, say what to try"))
     _add_check(commands.add_parser("check", help="look for what is wrong with files and indexes"))
     _add_explain(commands.add_parser("explain", help="show what a region costs and sends"))
@@ -87,7 +92,7 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_index(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="file or directory")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="file or directory on disk")
     parser.set_defaults(command=_index)
 
 

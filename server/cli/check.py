@@ -3,8 +3,10 @@
 import argparse
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 
 from rich import box
 from rich.console import Console
@@ -15,11 +17,19 @@ from rich.text import Text
 from server.catalog import Catalog
 from server.cli.findings import Report, Severity, counted
 from server.cli.inspection import inspect_fasta, inspect_object, printable
+from server.cli.listing_reports import passed_over, unlisted
 from server.cli.locations import location_settings, opened
 from server.config import Settings
+from server.reachability import reason
+from server.slicing.fasta_files import FastaFile, StoredFasta
 from server.slicing.library import Library
-from server.survey import DataFile, data_files, fasta_files, passed_over, unmatched
-from storage_backends.base import StorageError
+from server.survey import DataFile, fasta_among, listing, unmatched
+from storage_backends.base import StorageBackend, StorageError
+
+T = TypeVar("T")
+
+_AT_A_TIME = 4
+"""Files that are looked at together: stores take their time."""
 
 _MANY = 10
 """Files from which on a progress bar is worth its line."""
@@ -43,39 +53,37 @@ def check(options: argparse.Namespace) -> int:
 async def _reports(settings: Settings) -> list[Report]:
     console = Console(stderr=True)
     async with opened(settings) as (catalog, library):
-        fastas, files = (
-            list(fasta_files(catalog, settings.refget.sequences)),
-            list(data_files(catalog)),
-        )
-        total = len(fastas) + len(files)
+        listings = await asyncio.to_thread(lambda: list(map(listing, catalog.locations)))
+        inspector = _Inspector(catalog, library)
+        reports = [*passed_over(listings), *_unmatched(settings)]
+        for each in listings:
+            reports += await unlisted(each)
+        fastas = fasta_among(listings, settings.refget.sequences)
+        work = [partial(inspector.fasta, file) for file in fastas]
+        work += [partial(inspector.object, file) for each in listings for file in each.data_files()]
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        hidden = total < _MANY or not console.is_terminal
+        hidden = len(work) < _MANY or not console.is_terminal
         with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-            task = progress.add_task("checking", total=total)
-            reports = [*_passed_over(catalog), *_unmatched(settings)]
-            async for report in _each(catalog, library, fastas, files):
-                reports.append(report)
+            task = progress.add_task("checking", total=len(work))
+            async for report in _in_turn(work):
+                reports += [] if report is None else [report]
                 progress.advance(task)
-            return reports
+        return reports
 
 
-def _passed_over(catalog: Catalog) -> list[Report]:
-    """What keeps files of the locations from being found at all."""
-    reports = []
-
-    def unreadable(error: OSError) -> None:
-        report = Report(printable(str(error.filename)), "-")
-        report.problem("file", f"cannot be read: {error.strerror}")
-        reports.append(report)
-
-    def link(path: Path) -> None:
-        report = Report(printable(str(path)), "-")
-        where = "leaves the location" if path.exists() else "leads nowhere"
-        report.note("file", f"link {where}; not served")
-        reports.append(report)
-
-    passed_over(catalog, unreadable, link)
-    return reports
+async def _in_turn(work: Iterable[Callable[[], Coroutine[Any, Any, T]]]) -> AsyncIterator[T]:
+    """The results in order, of some at a time."""
+    ahead: deque[asyncio.Task[T]] = deque()
+    try:
+        for each in work:
+            ahead.append(asyncio.create_task(each()))
+            if len(ahead) == _AT_A_TIME:
+                yield await ahead.popleft()
+        while ahead:
+            yield await ahead.popleft()
+    finally:
+        for task in ahead:
+            task.cancel()
 
 
 def _unmatched(settings: Settings) -> Iterator[Report]:
@@ -85,22 +93,49 @@ def _unmatched(settings: Settings) -> Iterator[Report]:
         yield report
 
 
-async def _each(
-    catalog: Catalog, library: Library, fastas: list[Path], files: list[DataFile]
-) -> AsyncIterator[Report]:
-    for path in fastas:
-        yield await asyncio.to_thread(inspect_fasta, path)
-    for file in files:
+class _Inspector:
+    """Looks at files, whatever fails. Of a store that stopped answering, once is enough."""
+
+    def __init__(self, catalog: Catalog, library: Library) -> None:
+        self._catalog = catalog
+        self._library = library
+        self._silent: list[StorageBackend] = []
+
+    async def object(self, file: DataFile) -> Report | None:
+        """The report of a data file; none if its store has stopped answering."""
+        report = Report(printable(file.name), file.format, printable(file.object_id))
+        inspect = partial(inspect_object, self._catalog, self._library, file)
+        return await self._guarded(file.location.backend, report, inspect)
+
+    async def fasta(self, file: FastaFile) -> Report | None:
+        """The same of a FASTA file."""
+        backend = file.backend if isinstance(file, StoredFasta) else None
+        report = Report(printable(file.name), "FASTA")
+        return await self._guarded(backend, report, partial(inspect_fasta, file))
+
+    async def _guarded(
+        self,
+        backend: StorageBackend | None,
+        report: Report,
+        inspect: Callable[[], Coroutine[Any, Any, Report]],
+    ) -> Report | None:
+        if backend in self._silent:
+            return None
         try:
-            yield await inspect_object(catalog, library, file)
-        except (StorageError, OSError) as error:
-            report = Report(printable(str(file.path)), file.format, printable(file.object_id))
-            report.problem("file", f"{error}")
-            yield report
+            return await inspect()
+        except StorageError as error:
+            report.problem("file", reason(error))
+            if backend is not None and not await backend.available():
+                if backend in self._silent:
+                    return None
+                self._silent.append(backend)
+                report = Report(printable(backend.describe()), "-")
+                report.problem("location", f"{reason(error)}; not every file was looked at")
+        except OSError as error:
+            report.problem("file", str(error))
         except Exception as error:  # noqa: BLE001 - one broken file must not hide the others
-            report = Report(printable(str(file.path)), file.format, printable(file.object_id))
             report.problem("file", f"cannot be checked: {error!r}")
-            yield report
+        return report
 
 
 def _show(reports: list[Report], problems: int) -> None:

@@ -20,10 +20,10 @@ from server.cli.region import parse_region
 from server.config import ConfigurationError, Settings
 from server.errors import HtsgetError, UnsupportedFormat
 from server.model import Endpoint, Format
+from server.reachability import reason
 from server.slicing.library import Library
 from server.slicing.slicers import Slicer
 from storage_backends.base import StorageError
-from storage_backends.local import DescriptorSource
 
 _MOST_SHOWN = 12
 """Chunks, containers and segments that are listed one by one."""
@@ -34,7 +34,8 @@ def explain(options: argparse.Namespace) -> int:
     try:
         item, region, told = asyncio.run(_explain(location_settings(options), options))
     except (FormatError, StorageError) as error:
-        print(f"htsgate: {options.id}: {error}", file=sys.stderr)
+        why = reason(error) if isinstance(error, StorageError) else str(error)
+        print(f"htsgate: {options.id}: {why}", file=sys.stderr)
         return 1
     if options.json:
         print(json.dumps(_as_json(item, region, told), indent=2))
@@ -58,13 +59,9 @@ async def _answer(
     library: Library, item: DataObject, slicer: Slicer, region: Region
 ) -> Explanation:
     header = await library.header(item)
-
-    def run() -> Explanation:
-        with item.backend.lend(item.key, fingerprint=item.stat.fingerprint) as descriptor:
-            source = DescriptorSource(descriptor, item.stat.size)
-            return explain_region(source, header, slicer, region)
-
-    return await asyncio.to_thread(run)
+    return await library.reading(
+        item, lambda source: explain_region(source, header, slicer, region)
+    )
 
 
 async def _resolve(catalog: Catalog, options: argparse.Namespace) -> DataObject:
@@ -109,7 +106,7 @@ def _as_json(item: DataObject, region: Region, told: Explanation) -> dict[str, A
         "id": item.object_id,
         "endpoint": item.endpoint,
         "format": item.format,
-        "file": printable(str(item.backend.path(item.key))),
+        "file": printable(item.backend.describe(item.key)),
         "index": item.index_key,
         "region": {
             "referenceName": region.reference_name,
@@ -153,7 +150,7 @@ def _show(item: DataObject, region: Region, told: Explanation) -> None:
         grid.add_row(name, Text("\n".join(lines)))
 
     row("object", f"{item.object_id}, {item.endpoint}, {item.format}")
-    row("file", printable(str(item.backend.path(item.key))))
+    row("file", printable(item.backend.describe(item.key)))
     row("index", printable(item.index_key or "-"))
     row("region", _region_text(region))
     cram = item.format is Format.CRAM

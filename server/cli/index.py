@@ -64,7 +64,8 @@ class Indexed:
 def index(options: argparse.Namespace) -> int:
     """Build what is missing; 1 when a file could not be indexed or an index is stale."""
     skipped: list[Indexed] = []
-    files = list(dict.fromkeys(_files(options.paths, skipped)))
+    paths = [_on_disk(text) for text in options.paths]
+    files = list(dict.fromkeys(_files(paths, skipped)))
     results = sorted([*_build_all(files), *skipped], key=lambda result: result.path)
     console = Console(soft_wrap=True, highlight=False)
     for result in results:
@@ -79,6 +80,15 @@ def index(options: argparse.Namespace) -> int:
         f" {stale} {have} a stale one, {failed} failed"
     )
     return int(stale + failed > 0)
+
+
+def _on_disk(text: str) -> Path:
+    if "://" in text:
+        raise ConfigurationError(
+            f"{text.partition('?')[0]}: indexes are written next to the data, on disk only; index"
+            " the files before you upload them, and upload the indexes too"
+        )
+    return Path(text)
 
 
 def kind_of(path: Path) -> str | None:

@@ -1,10 +1,12 @@
-"""What `htsgate check` looks at of one data object. No file is read whole."""
+"""What `htsgate check` looks at of one file. None is read whole, but for sequences whose MD5 is
+needed."""
 
 import asyncio
-from pathlib import Path
+from functools import partial
 
 from formats.bgzf import EOF_MARKER, MAX_BLOCK, block_size
 from formats.errors import CorruptData, FormatError
+from formats.source import ByteSource
 from server.catalog import Catalog, DataObject
 from server.cli.cram_references import look_at_references
 from server.cli.findings import Report
@@ -12,16 +14,16 @@ from server.cli.order import Look, declared_order, denies_order, look_at_contain
 from server.errors import HtsgetError
 from server.model import Format
 from server.slicing.cram_slicer import CramSlicer
+from server.slicing.fasta_files import FastaFile
 from server.slicing.library import INDEX_AGE_TOLERANCE_NS, Header, Library
-from server.slicing.references import ReferenceStore
+from server.slicing.references import OpenFasta
 from server.slicing.slicers import Slicer, StreamHeader, StreamSlicer
 from server.survey import DataFile
-from storage_backends.local import DescriptorSource
 
 
 async def inspect_object(catalog: Catalog, library: Library, file: DataFile) -> Report:
     """Look at a data file the way a request would, and beyond."""
-    report = Report(printable(str(file.path)), file.format, printable(file.object_id))
+    report = Report(printable(file.name), file.format, printable(file.object_id))
     if file.object_id == "service-info":
         report.problem("id", "reserved id: its path is that of service-info")
         return report
@@ -32,7 +34,7 @@ async def inspect_object(catalog: Catalog, library: Library, file: DataFile) -> 
         report.problem("id", "no id leads to this file: its name is too long or not printable")
         return report
     if (item.location, item.key) != (file.location, file.key):
-        other = printable(str(item.backend.path(item.key)))
+        other = printable(item.backend.describe(item.key))
         report.problem("id", f"shadowed: its id leads to {other}")
         return report
     if item.index_key is not None:
@@ -40,11 +42,11 @@ async def inspect_object(catalog: Catalog, library: Library, file: DataFile) -> 
     try:
         header = await library.header(item)
     except FormatError as error:
-        kind = await asyncio.to_thread(_compression, item)
+        kind = "" if item.format is Format.CRAM else await library.reading(item, _compression)
         report.problem("header", kind or str(error))
         return report
     slicer = await _open(library, item, report)
-    await asyncio.to_thread(_look, item, slicer, header, report)
+    await library.reading(item, partial(_look, item.format, slicer, header, report))
     return report
 
 
@@ -67,29 +69,23 @@ async def _open(library: Library, item: DataObject, report: Report) -> Slicer:
     return await library.slicer(item, indexed=False)
 
 
-def _look(item: DataObject, slicer: Slicer, header: Header, report: Report) -> None:
-    with item.backend.lend(item.key, fingerprint=item.stat.fingerprint) as descriptor:
-        source = DescriptorSource(descriptor, item.stat.size)
-        try:
-            if isinstance(slicer, CramSlicer):
-                if header.eof and slicer.header.data_end == source.size:
-                    report.problem("eof", "no EOF container: the file may have been cut short")
-                _judge(
-                    look_at_containers(source, slicer.header),
-                    slicer.header.text,
-                    item.format,
-                    report,
-                )
-                look_at_references(source, slicer, report)
-            elif isinstance(slicer, StreamSlicer) and isinstance(header, StreamHeader):
-                if source.read(source.size - len(EOF_MARKER), source.size) != EOF_MARKER:
-                    report.problem("eof", "no EOF marker: the file may have been cut short")
-                if slicer.stream.index is not None:
-                    _look_at_index(slicer, source.size, report)
-                look = look_at_records(source, slicer.stream, item.format)
-                _judge(look, header.text, item.format, report)
-        except FormatError as error:
-            report.problem("data", str(error))
+def _look(kind: Format, slicer: Slicer, header: Header, report: Report, source: ByteSource) -> None:
+    try:
+        if isinstance(slicer, CramSlicer):
+            if header.eof and slicer.header.data_end == source.size:
+                report.problem("eof", "no EOF container: the file may have been cut short")
+            look = look_at_containers(source, slicer.header)
+            _judge(look, slicer.header.text, kind, report)
+            look_at_references(source, slicer, report)
+        elif isinstance(slicer, StreamSlicer) and isinstance(header, StreamHeader):
+            if source.read(source.size - len(EOF_MARKER), source.size) != EOF_MARKER:
+                report.problem("eof", "no EOF marker: the file may have been cut short")
+            if slicer.stream.index is not None:
+                _look_at_index(slicer, source.size, report)
+            look = look_at_records(source, slicer.stream, kind)
+            _judge(look, header.text, kind, report)
+    except FormatError as error:
+        report.problem("data", str(error))
 
 
 def _judge(look: Look, text: str, kind: Format, report: Report) -> None:
@@ -117,12 +113,9 @@ def _look_at_index(slicer: StreamSlicer, size: int, report: Report) -> None:
             return
 
 
-def _compression(item: DataObject) -> str:
-    """What to say of a file that should be BGZF and is not; nothing if it is, or should not be."""
-    if item.format is Format.CRAM:
-        return ""
-    with item.backend.lend(item.key, fingerprint=item.stat.fingerprint) as descriptor:
-        return not_bgzf(DescriptorSource(descriptor, item.stat.size).read(0, MAX_BLOCK))
+def _compression(source: ByteSource) -> str:
+    """What to say of a file that should be BGZF and is not; nothing if it is."""
+    return not_bgzf(source.read(0, MAX_BLOCK))
 
 
 def not_bgzf(start: bytes) -> str:
@@ -139,23 +132,26 @@ def not_bgzf(start: bytes) -> str:
     return ""
 
 
-def inspect_fasta(path: Path) -> Report:
+async def inspect_fasta(file: FastaFile) -> Report:
     """Look at a FASTA file: it is of use only with a `.fai`, and a `.gzi` when it is BGZF."""
-    report = Report(printable(str(path)), "FASTA")
+    report = Report(printable(file.name), "FASTA")
+    wrong = await asyncio.to_thread(_wrong_compression, file)
+    if wrong:
+        report.problem("fasta", wrong)
+        return report
     try:
-        with path.open("rb") as file:
-            start = file.read(MAX_BLOCK)
-        wrong = not_bgzf(start) if start[:2] == b"\x1f\x8b" else ""
-        if wrong:
-            report.problem("fasta", wrong)
-            return report
-        ReferenceStore([path]).close()
-        index = path.with_name(f"{path.name}.fai")
-        report.index = printable(index.name)
-        if index.stat().st_mtime_ns < path.stat().st_mtime_ns - INDEX_AGE_TOLERANCE_NS:
-            report.note("index", "the .fai is older than the file")
+        await asyncio.to_thread(lambda: OpenFasta(file).close())
     except FormatError as error:
         report.problem("fasta", f"{error}, so its sequences are not used")
-    except OSError as error:
-        report.problem("file", f"cannot be read: {error.strerror}")
+        return report
+    report.index = printable(file.name.rpartition("/")[2] + ".fai")
+    made, index_made = await file.modified_ns(), await file.modified_ns(".fai")
+    if made is not None and index_made is not None and index_made < made - INDEX_AGE_TOLERANCE_NS:
+        report.note("index", "the .fai is older than the file")
     return report
+
+
+def _wrong_compression(file: FastaFile) -> str:
+    with file.open() as source:
+        start = source.read(0, MAX_BLOCK)
+    return not_bgzf(start) if start[:2] == b"\x1f\x8b" else ""

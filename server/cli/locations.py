@@ -15,7 +15,10 @@ from server.slicing.library import Library
 def add_locations(parser: argparse.ArgumentParser) -> None:
     """Add `[NAME=]LOCATION ...` and `--config FILE`."""
     parser.add_argument(
-        "locations", nargs="*", metavar="[NAME=]LOCATION", help="directory, file, s3:// or https://"
+        "locations",
+        nargs="*",
+        metavar="[NAME=]LOCATION",
+        help="directory, file, s3://bucket/prefix or https://host/prefix",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML settings")
 

@@ -5,16 +5,23 @@ Never from where a header's @SQ UR points: such a path is a hint at most, and an
 
 import hashlib
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from formats.errors import CorruptData, FormatError
 from formats.fasta import FaiEntry, FastaReader, parse_fai, parse_gzi
-from storage_backends.local import DescriptorSource
+from server.slicing.fasta_files import FastaFile
+from storage_backends.base import (
+    ObjectArchived,
+    ObjectChanged,
+    ObjectNotFound,
+    StorageDenied,
+    StorageError,
+    StorageUnavailable,
+)
 
 _BGZF_MAGIC = b"\x1f\x8b\x08\x04"
 _PIECE = 1 << 22
@@ -23,12 +30,66 @@ _LOOK_AGAIN = 60.0
 _log = logging.getLogger(__name__)
 
 
+class OpenFasta:
+    """A FASTA file that stays open, so that it can be replaced while it is in use; thread-safe.
+
+    A store in which the bytes of before are gone says so instead: then the file is `lost`. Opening
+    raises `CorruptData` when an index is missing or malformed, and storage errors.
+    """
+
+    def __init__(self, file: FastaFile) -> None:
+        self.lost = False
+        self._lock = threading.Lock()
+        self._readers = 0
+        self._closing = False
+        with ExitStack() as stack:
+            source = stack.enter_context(file.open())
+            entries = parse_fai(_index(file, ".fai"))
+            compressed = source.read(0, 4) == _BGZF_MAGIC
+            blocks = parse_gzi(_index(file, ".gzi")) if compressed else None
+            for entry in entries:
+                last = entry.length and entry.position(entry.length - 1)
+                if blocks is None and entry.length and last >= source.size:
+                    raise CorruptData("a FASTA index names residues beyond the end of its file")
+            self._reader = FastaReader(source, blocks)
+            self.sequences = [ReferenceSequence(entry, self) for entry in entries]
+            self._open = stack.pop_all()
+
+    @contextmanager
+    def reading(self) -> Iterator[FastaReader]:
+        """What reads the file; it is not closed before the `with` block ends."""
+        with self._lock:
+            if self._closing:
+                raise StorageUnavailable("a file of reference sequences is closed", 1)
+            self._readers += 1
+        try:
+            yield self._reader
+        except ObjectChanged as error:
+            self.lost = True
+            # It is not the object that the client asks for which has changed.
+            raise StorageUnavailable("a file of reference sequences has changed", 1) from error
+        finally:
+            with self._lock:
+                self._readers -= 1
+                self._close_unused()
+
+    def close(self) -> None:
+        """Close the file, as soon as nobody reads it any more."""
+        with self._lock:
+            self._closing = True
+            self._close_unused()
+
+    def _close_unused(self) -> None:
+        if self._closing and not self._readers:
+            self._open.close()
+
+
 @dataclass(eq=False, slots=True)
 class ReferenceSequence:
     """One sequence of a FASTA file; its MD5 is computed when first asked for."""
 
     entry: FaiEntry
-    _reader: FastaReader
+    file: OpenFasta
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _md5: str | None = None
 
@@ -41,10 +102,14 @@ class ReferenceSequence:
         """Residues `[start, end)` in upper case, cut to the sequence; `CorruptData`, storage
         errors."""
         end = min(end, self.entry.length)
-        return self._reader.residues(self.entry, min(start, end), end)
+        with self.file.reading() as reader:
+            return reader.residues(self.entry, min(start, end), end)
 
     def md5(self) -> str:
-        """MD5 of the upper-cased residues, in lower-case hexadecimal: what @SQ M5 holds."""
+        """MD5 of the upper-cased residues, in lower-case hexadecimal: what @SQ M5 holds.
+
+        Reads the whole sequence.
+        """
         with self._lock:
             if self._md5 is None:
                 digest = hashlib.md5(usedforsecurity=False)
@@ -57,45 +122,54 @@ class ReferenceSequence:
 class ReferenceStore:
     """The sequences of FASTA files, plain or BGZF, that have a `.fai` (and a `.gzi` when BGZF).
 
-    Files stay open, so that they can be replaced while they are in use. Raises `CorruptData` when
-    an index is missing or malformed.
+    Raises what opening a file raises.
     """
 
-    def __init__(self, paths: Iterable[Path] = ()) -> None:
-        self._descriptors: list[int] = []
+    def __init__(self, files: Iterable[FastaFile] = ()) -> None:
+        self._files: dict[str, OpenFasta] = {}
         self._by_length: dict[int, list[ReferenceSequence]] = {}
         try:
-            for path in paths:
-                self._add(path)
+            for file in files:
+                self._add(file)
         except BaseException:
             self.close()
             raise
 
     def find(self, name: str, length: int, md5: str | None) -> ReferenceSequence | None:
-        """The sequence with this MD5; when there is no MD5, the one with this name and length."""
-        candidates = self._by_length.get(length, [])
+        """The sequence with this MD5; when there is no MD5, the one with this name and length.
+
+        Raises `StorageUnavailable` when it may be in a file that cannot be read now.
+        """
+        found, failure = self._search(name, length, md5)
+        if failure is not None:
+            raise failure
+        return found
+
+    def _search(
+        self, name: str, length: int, md5: str | None
+    ) -> tuple[ReferenceSequence | None, StorageError | None]:
+        """The sequence, or none and what kept one from being looked at."""
+        failure: StorageError | None = None
+        candidates = [each for each in self._by_length.get(length, ()) if not each.file.lost]
         # A sequence of the same name is the likeliest: digests take a second for a chromosome.
         for sequence in sorted(candidates, key=lambda candidate: candidate.entry.name != name):
-            if sequence.md5() == md5 if md5 else sequence.entry.name == name:
-                return sequence
-        return None
+            try:
+                if sequence.md5() == md5 if md5 else sequence.entry.name == name:
+                    return sequence, None
+            except StorageError as error:
+                failure = error
+        return None, failure
 
     def close(self) -> None:
         """Close the files."""
-        for descriptor in self._descriptors:
-            os.close(descriptor)
-        self._descriptors.clear()
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
         self._by_length.clear()
 
-    def _add(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            sequences = _sequences(path, descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._descriptors.append(descriptor)
-        for sequence in sequences:
+    def _add(self, file: FastaFile) -> None:
+        opened = self._files[file.name] = OpenFasta(file)
+        for sequence in opened.sequences:
             self._by_length.setdefault(sequence.length, []).append(sequence)
 
 
@@ -103,65 +177,100 @@ class ConfiguredReferences(ReferenceStore):
     """The sequences of the FASTA files that `find_fasta` lists, once one is needed; thread-safe.
 
     A file that cannot be used is left out, which is logged once. When a sequence is not found, the
-    files are listed again, at most once in `interval` seconds.
+    files are listed again: at most once in `interval` seconds, less often when that takes long, and
+    at once when a file that is in use has changed. `find_fasta` may end with a `StorageError` for
+    what it could not list: what is not found then may be there, and is no reason to go without.
     """
 
     def __init__(
-        self, find_fasta: Callable[[], Iterable[Path]], interval: float = _LOOK_AGAIN
+        self, find_fasta: Callable[[], Iterable[FastaFile]], interval: float = _LOOK_AGAIN
     ) -> None:
         super().__init__()
         self._find_fasta = find_fasta
         self._interval = interval
         self._lock = threading.Lock()
         self._looks = 0
-        self._looked_at = 0.0
-        self._known: set[Path] = set()
-        self._refused: set[Path] = set()
+        self._next_look = 0.0
+        self._failure: StorageError | None = None
+        self._refused: set[str] = set()
 
     def find(self, name: str, length: int, md5: str | None) -> ReferenceSequence | None:
         looks = self._looks
-        found = super().find(name, length, md5)
+        found, failure = self._search(name, length, md5)
         if found is None and self._look_again(looks):
-            found = super().find(name, length, md5)
+            found, failure = self._search(name, length, md5)
+        failure = failure or self._failure
+        if found is None and failure is not None:
+            raise StorageUnavailable("the reference sequences cannot be read now") from failure
         return found
 
     def _look_again(self, looks: int) -> bool:
         """Whether the files were listed since there had been as many `looks`."""
         with self._lock:
-            now = time.monotonic()
-            if self._looks == looks and (not looks or now - self._looked_at >= self._interval):
-                for path in self._find_fasta():
-                    self._take(path)
-                self._looked_at = now
+            if self._looks == looks and self._is_due():
+                self._look()
                 self._looks += 1
             return self._looks != looks
 
-    def _take(self, path: Path) -> None:
-        if path in self._known:
+    def _is_due(self) -> bool:
+        lost = any(file.lost for file in self._files.values())
+        return lost or not self._looks or time.monotonic() >= self._next_look
+
+    def _look(self) -> None:
+        self._forget_lost()
+        self._failure = None
+        begun = time.monotonic()
+        try:
+            for file in self._find_fasta():
+                self._take(file)
+        except StorageError as error:
+            self._failure = error
+        now = time.monotonic()
+        pause = self._interval * max(1.0, now - begun)
+        if isinstance(self._failure, StorageUnavailable):
+            pause = min(pause, self._failure.retry_after)
+        self._next_look = now + pause
+
+    def _take(self, file: FastaFile) -> None:
+        if file.name in self._files:
             return
         try:
-            self._add(path)
-            self._known.add(path)
-        except (FormatError, OSError) as error:
-            if path not in self._refused:
-                self._refused.add(path)
-                _log.warning("the FASTA file %s is left out: %s", path, error)
+            self._add(file)
+            self._refused.discard(file.name)
+        except StorageError as error:
+            if _passes(error):
+                self._failure = error
+            else:
+                self._refuse(file, error)
+        except FormatError as error:
+            self._refuse(file, error)
+
+    def _refuse(self, file: FastaFile, error: Exception) -> None:
+        if file.name not in self._refused:
+            self._refused.add(file.name)
+            _log.warning("the FASTA file %s is left out: %s", file.name, error)
+
+    def _forget_lost(self) -> None:
+        lost = {name for name, file in self._files.items() if file.lost}
+        for name in lost:
+            self._files.pop(name).close()
+        if lost:
+            kept: dict[int, list[ReferenceSequence]] = {}
+            for file in self._files.values():
+                for sequence in file.sequences:
+                    kept.setdefault(sequence.length, []).append(sequence)
+            self._by_length = kept
 
 
-def _sequences(path: Path, descriptor: int) -> list[ReferenceSequence]:
-    source = DescriptorSource(descriptor, os.fstat(descriptor).st_size)
-    entries = parse_fai(_index(path, ".fai"))
-    compressed = source.read(0, 4) == _BGZF_MAGIC
-    blocks = parse_gzi(_index(path, ".gzi")) if compressed else None
-    reader = FastaReader(source, blocks)
-    for entry in entries:
-        if blocks is None and entry.length and entry.position(entry.length - 1) >= source.size:
-            raise CorruptData("a FASTA index names residues beyond the end of its file")
-    return [ReferenceSequence(entry, reader) for entry in entries]
+def _passes(error: StorageError) -> bool:
+    """Whether a file may be readable soon, without anyone mending something."""
+    lasting = isinstance(error, StorageDenied | ObjectArchived | ObjectNotFound)
+    return not lasting and not isinstance(error.__cause__, PermissionError)
 
 
-def _index(path: Path, suffix: str) -> bytes:
+def _index(file: FastaFile, suffix: str) -> bytes:
     try:
-        return path.with_name(path.name + suffix).read_bytes()
-    except FileNotFoundError as error:
+        with file.open(suffix) as source:
+            return source.read(0, source.size)
+    except ObjectNotFound as error:
         raise CorruptData(f"a FASTA file has no {suffix} index") from error

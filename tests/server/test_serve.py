@@ -188,7 +188,7 @@ def test_settings_come_from_file_environment_and_flags(data: Path, tmp_path: Pat
 
 
 def test_starts_that_cannot_succeed(data: Path, tmp_path: Path) -> None:
-    assert "directory or a file" in refused()
+    assert "name a directory, a file, s3:" in refused()
     assert "nothing" in refused(str(tmp_path / "nothing"))
     assert "port" in refused(str(data), "--port", "99999")
     some, none = tmp_path / "some", tmp_path / "no"

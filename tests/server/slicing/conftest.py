@@ -7,6 +7,7 @@ from pathlib import Path
 import pysam
 import pytest
 
+from server.slicing.fasta_files import FastaOnDisk
 from server.slicing.references import ReferenceStore
 from server.slicing.workers import WorkerPool
 from tests.support.cram_slices import LENGTHS, make_read, placed_read
@@ -41,7 +42,7 @@ def fasta(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def references(fasta: Path) -> Iterator[ReferenceStore]:
-    store = ReferenceStore([fasta])
+    store = ReferenceStore([FastaOnDisk(fasta)])
     yield store
     store.close()
 

@@ -13,6 +13,7 @@ from formats.crai import scan_containers
 from formats.cram import walk
 from formats.regions import UNBOUNDED, Interval
 from server.slicing.cram import plan_cram
+from server.slicing.fasta_files import FastaOnDisk
 from server.slicing.references import ReferenceStore
 from server.slicing.segments import Segment, Stored
 from server.slicing.selection import Selection
@@ -150,7 +151,7 @@ def test_shared_files(name: str, fasta_name: str | None, pool: WorkerPool, tmp_p
         pytest.skip("the shared data folder is absent")
     fasta = SHARED / "fasta" / fasta_name if fasta_name else None
     cram = Cram(path, fasta)
-    store = ReferenceStore([fasta] if fasta else [])
+    store = ReferenceStore([FastaOnDisk(fasta)] if fasta else [])
     trim = Trimmer(pool, store)
     draw = random.Random(15)
     numbers = sorted({place[0] for place, _ in cram.records if place[0] >= 0})

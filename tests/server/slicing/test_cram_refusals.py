@@ -12,6 +12,7 @@ from formats.errors import CorruptData, MissingReference, UnindexableRange
 from formats.regions import UNBOUNDED, Interval, merge
 from formats.source import BytesSource
 from server.slicing.cram import plan_cram
+from server.slicing.fasta_files import FastaOnDisk
 from server.slicing.references import ReferenceStore
 from server.slicing.segments import Stored
 from server.slicing.selection import Selection
@@ -93,7 +94,7 @@ def test_wrong_reference_is_an_error(
     other = tmp_path / "other.fa"
     other.write_text(fasta.read_text().replace("A", "C"))
     pysam.faidx(str(other))
-    store = ReferenceStore([other])
+    store = ReferenceStore([FastaOnDisk(other)])
     header = replace(external.header, md5s=(None,) * 5)
     with pytest.raises(CorruptData):
         plan_cram(

@@ -8,6 +8,7 @@ import pytest
 
 from formats.regions import UNBOUNDED, Interval
 from server.slicing.cram_slicer import CramServices, CramSlicer
+from server.slicing.fasta_files import FastaFile, FastaOnDisk
 from server.slicing.segments import Segment
 from server.slicing.selection import Selection
 from server.slicing.workers import WorkerPool
@@ -18,7 +19,7 @@ ORDER = [3, 1, 4, 0, 2]
 
 @pytest.fixture
 def services(pool: WorkerPool, fasta: Path) -> Iterator[CramServices]:
-    services = CramServices(pool, lambda: [fasta], 1 << 20)
+    services = CramServices(pool, lambda: [FastaOnDisk(fasta)], 1 << 20)
     yield services
     services.references.close()
 
@@ -70,7 +71,7 @@ def test_extents_bound_the_slice(
 def test_inexact_slices_are_logged_once_per_object(
     bam: Path, fasta: Path, pool: WorkerPool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def no_files() -> list[Path]:
+    def no_files() -> list[FastaFile]:
         listed.append(1)
         return []
 

@@ -7,6 +7,7 @@ import pysam
 import pytest
 
 from formats.errors import CorruptData
+from server.slicing.fasta_files import FastaOnDisk
 from server.slicing.references import ConfiguredReferences, ReferenceStore
 
 SEQUENCES = {"one": "ACGTNacgtn" * 40, "two": "TTTTNacgtn" * 40, "three": "ACG"}
@@ -30,7 +31,7 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_find(path: Path) -> None:
-    store = ReferenceStore([path])
+    store = ReferenceStore([FastaOnDisk(path)])
     for name, bases in SEQUENCES.items():
         for asked in (name, "other name"):
             sequence = store.find(asked, len(bases), digest(name))
@@ -48,7 +49,7 @@ def test_find(path: Path) -> None:
 
 
 def test_file_that_is_replaced_stays_readable(path: Path) -> None:
-    store = ReferenceStore([path])
+    store = ReferenceStore([FastaOnDisk(path)])
     path.unlink()
     sequence = store.find("three", 3, None)
     assert sequence is not None
@@ -61,18 +62,18 @@ def test_missing_and_lying_indexes(path: Path) -> None:
     good = fai.read_text()
     fai.unlink()
     with pytest.raises(CorruptData, match=r"\.fai") as raised:
-        ReferenceStore([path])
+        ReferenceStore([FastaOnDisk(path)])
     assert str(path) not in str(raised.value)
     fai.write_text(good)
     gzi = path.with_name(path.name + ".gzi")
     if gzi.exists():
         gzi.unlink()
         with pytest.raises(CorruptData, match=r"\.gzi"):
-            ReferenceStore([path])
+            ReferenceStore([FastaOnDisk(path)])
     else:
         fai.write_text(good + "four\t100\t99999\t60\t61\n")
         with pytest.raises(CorruptData):
-            ReferenceStore([path])
+            ReferenceStore([FastaOnDisk(path)])
 
 
 def test_configured_files_are_listed_when_needed_and_again(
@@ -80,9 +81,9 @@ def test_configured_files_are_listed_when_needed_and_again(
 ) -> None:
     broken = tmp_path / "broken.fa"
     broken.write_text(">x\nACGT\n")
-    files, listed = [broken], []
+    files, listed = [FastaOnDisk(broken)], []
 
-    def find_fasta() -> list[Path]:
+    def find_fasta() -> list[FastaOnDisk]:
         listed.append(len(files))
         return files
 
@@ -96,7 +97,7 @@ def test_configured_files_are_listed_when_needed_and_again(
     assert [record.getMessage() for record in caplog.records] == [
         f"the FASTA file {broken} is left out: a FASTA file has no .fai index"
     ] * 2
-    files.append(path)
+    files.append(FastaOnDisk(path))
     assert later.find(*wanted) is None
     assert at_once.find(*wanted) is not None
     pysam.faidx(str(broken))

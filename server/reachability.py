@@ -1,0 +1,141 @@
+"""Whether locations can be reached and hold something to serve, in words for the operator."""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from server.catalog import Catalog, ServedLocation
+from server.config import Location
+from server.survey import SERVABLE, unmatched
+from storage_backends.base import KeyLister, ObjectNotFound, StorageDenied, StorageError
+
+_SECONDS = 5.0
+"""How long the start waits for all remote locations together."""
+
+_ANY_KEY = "index.html"
+
+_KINDS = {
+    "ClientConnectorDNSError": "its host name is not known",
+    "ClientConnectorCertificateError": "its certificate is not trusted",
+    "ClientConnectorSSLError": "no TLS connection can be made",
+    "ClientConnectorError": "no connection can be made",
+    "ConnectionTimeoutError": "not in time",
+    "SocketTimeoutError": "not in time",
+    "TimeoutError": "not in time",
+}
+_UNLISTED = "ids work all the same where it may be read, but FASTA files in it are not found"
+
+
+def reason(error: StorageError) -> str:
+    """What went wrong, as far as the error tells; without what it quotes."""
+    cause = error.__cause__
+    if isinstance(cause, OSError):
+        kind = cause.strerror or _KINDS.get(str(cause), "")
+        if kind:
+            return f"{error}: {kind}"
+    return str(error)
+
+
+async def unreachable(location: ServedLocation) -> str | None:
+    """Why a location cannot be used, if it cannot; a store that answers may refuse much."""
+    backend = location.backend
+    if location.only is not None:
+        try:
+            await backend.stat(location.only)
+        except StorageError as error:
+            return reason(error)
+        return None
+    if await backend.available():
+        return None
+    try:
+        await backend.stat(_ANY_KEY)  # for the reason alone
+    except ObjectNotFound:
+        return "the store does not answer"
+    except StorageError as error:
+        return reason(error)
+    return None
+
+
+def warnings(
+    locations: Sequence[Location],
+    catalog: Catalog,
+    patterns: Sequence[str],
+    seconds: float = _SECONDS,
+) -> Iterator[str]:
+    """What an operator should know when the server starts; looks no further than it must, and
+    waits `seconds` at most.
+
+    `locations` are those of the catalog, as configured. The backends are closed in the end.
+    """
+    deadline = time.monotonic() + 0.8 * seconds
+    said: dict[int, list[str]] = {}
+
+    async def look() -> None:
+        await asyncio.gather(*(each(*pair) for pair in enumerate(catalog.locations)))
+
+    async def each(number: int, served: ServedLocation) -> None:
+        await served.backend.start()
+        try:
+            said[number] = await _warnings_of(locations[number], served, deadline)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the server starts
+            said[number] = [f"cannot be looked at: {type(error).__name__}"]
+        finally:
+            await served.backend.close()
+
+    # A thread that the process does not wait for: a lookup of a host name may take its time.
+    thread = threading.Thread(target=lambda: asyncio.run(look()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    for number, location in enumerate(locations):
+        where = _place(location, catalog.locations[number])
+        if _is_bare(location):
+            yield f"{where}: http without TLS: what is read from it travels unencrypted"
+        for text in said.get(number, [f"has not answered within {seconds:g} seconds"]):
+            yield f"{where}: {text}"
+    for pattern in unmatched(patterns):
+        yield f"refget.sequences: nothing matches {pattern}"
+
+
+async def _warnings_of(location: Location, served: ServedLocation, deadline: float) -> list[str]:
+    backend = served.backend
+    if location.scheme == "file" and not os.access(location.path, os.R_OK):
+        return ["cannot be read"]
+    if served.only is None and isinstance(backend, KeyLister):
+        return await asyncio.to_thread(_warnings_of_listing, backend, deadline)
+    why = await unreachable(served)
+    return [] if why is None else [why]
+
+
+def _warnings_of_listing(backend: KeyLister, deadline: float) -> list[str]:
+    try:
+        for key in backend.keys():  # noqa: SIM118 - no mapping
+            if key.endswith(SERVABLE) or time.monotonic() > deadline:
+                return []
+    except StorageDenied as error:
+        return [f"cannot be listed: {reason(error)}; {_UNLISTED}"]
+    except StorageError as error:
+        return [reason(error)]
+    return ["holds no BAM, CRAM, VCF, BCF or FASTA file that can be served"]
+
+
+def _place(location: Location, served: ServedLocation) -> str:
+    """A location as its operator knows it, without secrets that its URL may hold."""
+    if location.scheme == "file":
+        return str(location.path)
+    return served.backend.describe(served.only or "")
+
+
+def _is_bare(location: Location) -> bool:
+    """Whether a store on another machine is asked without TLS."""
+    url = urlsplit(location.endpoint_url or location.url)
+    if url.scheme != "http":
+        return False
+    host = url.hostname or ""
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost" and not host.endswith(".localhost")
