@@ -5,13 +5,9 @@ pinned to its ETag by the store itself, so the delay can make an answer fail, ne
 """
 
 import asyncio
-import hashlib
-import time
-from collections import OrderedDict
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from http import HTTPStatus
 
 import aiohttp
 
@@ -23,20 +19,20 @@ from storage_backends.base import (
     StorageError,
     StorageUnavailable,
 )
+from storage_backends.loop_calls import LoopCalls
 from storage_backends.remote_source import RemoteSource
-from storage_backends.transfer import Origin, Patience, Transfer
+from storage_backends.stat_cache import StatCache
+from storage_backends.transfer import Origin, PastEnd, Patience, Transfer, nameless
+from storage_backends.validators import (
+    Part,
+    check_key,
+    content_length,
+    entity_tag,
+    part_of,
+    stat_of,
+)
 
-_MOST_KNOWN = 65_536
-_LONGEST_ETAG = 200
-_LONGEST_KEY = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What a key named at a time (of the monotonic clock); None: nothing."""
-
-    stat: ObjectStat | None
-    checked: float
+_log = logging.getLogger(__name__)
 
 
 class RemoteBackend:
@@ -51,25 +47,17 @@ class RemoteBackend:
     ) -> None:
         self.origin = origin
         self._transfer = Transfer(origin, patience)
-        self._revalidate = revalidate
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._looking: dict[str, asyncio.Task[ObjectStat]] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stats = StatCache(self._ask, revalidate)
+        self._calls: LoopCalls | None = None
+        self._warned: set[str] = set()
 
     async def start(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        if self._calls is None:
+            self._calls = LoopCalls(asyncio.get_running_loop())
 
     async def stat(self, key: str, *, fresh: bool = False) -> ObjectStat:
-        known = None if fresh else self._known.get(key)
-        if known is not None and time.monotonic() - known.checked < self._revalidate:
-            if known.stat is None:
-                raise ObjectNotFound("no such object")
-            return known.stat
-        task = self._looking.get(key)
-        if task is None:
-            task = self._looking[key] = asyncio.ensure_future(self._look(key))
-            task.add_done_callback(lambda done: self._looked(key, done))
-        return await asyncio.shield(task)
+        check_key(key)
+        return await self._stats.get(key, fresh=fresh)
 
     async def read(self, key: str, start: int, end: int, *, fingerprint: str) -> bytes:
         pieces = [piece async for piece in self.stream(key, start, end, fingerprint=fingerprint)]
@@ -79,28 +67,35 @@ class RemoteBackend:
         self, key: str, start: int, end: int, *, fingerprint: str
     ) -> AsyncIterator[bytes]:
         """See `StorageBackend`; a transfer that breaks is taken up where it broke."""
+        if start >= end:
+            await self._compare(key, fingerprint)
         failures = 0
-        while True:
-            response = await self._open(key, start, max(end, start + 1), fingerprint)
-            if response is None or start >= end:
-                if response is not None:
-                    response.close()
+        while start < end:
+            try:
+                response, part = await self._open(key, start, end, fingerprint)
+            except PastEnd:
+                await self._compare(key, fingerprint, fresh=True)
                 return
-            end = min(end, start + (response.content_length or 0))
+            end = min(end, part.size)
+            cause: Exception | None = None
             try:
                 async for piece in response.content.iter_any():
                     start += len(piece)
+                    if start > part.end:
+                        break
                     failures = 0
                     yield piece
-                if start != end:
-                    raise StorageUnavailable("the store sent another number of bytes")
-                return
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                failures += 1
-                if failures >= self._transfer.attempts or start >= end:
-                    raise StorageUnavailable("the store stopped answering") from _kind(error)
+                cause = nameless(error)
             finally:
                 response.close()
+            if start == part.end:
+                continue  # this was all, or as much as the store gives at a time
+            if start > part.end:
+                raise StorageUnavailable("the store sends more bytes than it was asked for")
+            failures += 1
+            if failures >= self._transfer.attempts:
+                raise StorageUnavailable("the store does not send what it announced") from cause
             await asyncio.sleep(self._transfer.pause(failures))
 
     @contextmanager
@@ -111,11 +106,17 @@ class RemoteBackend:
         stat: ObjectStat | None = None,
         ahead: Sequence[tuple[int, int]] = (),
     ) -> Iterator[RemoteSource]:
-        if self._loop is None:
+        calls = self._calls
+        if calls is None:
             raise RuntimeError("start() comes first")
-        if stat is None:
-            stat = asyncio.run_coroutine_threadsafe(self.stat(key), self._loop).result()
-        source = RemoteSource(self, key, stat, self._loop)
+        pinned = stat or calls.wait(calls.begin(self.stat(key)))
+        source = RemoteSource(
+            pinned.size,
+            lambda start, end: calls.begin(
+                self.read(key, start, end, fingerprint=pinned.fingerprint)
+            ),
+            calls.wait,
+        )
         source.fetch(ahead)
         try:
             yield source
@@ -124,123 +125,64 @@ class RemoteBackend:
 
     async def available(self) -> bool:
         try:
-            response = await self._transfer.open("HEAD", "")
+            response = await self._transfer.open("HEAD", "", attempts=1)
         except (ObjectNotFound, StorageDenied):
             return True  # it answers; what it refuses is another matter
         except StorageError:
             return False
-        if response is not None:
-            response.release()
+        response.release()
         return True
 
     def describe(self, key: str = "") -> str:
         return self.origin.describe(key)
 
     async def close(self) -> None:
-        for task in list(self._looking.values()):
-            task.cancel()
+        if self._calls is not None:
+            self._calls.close()
+        self._stats.close()
         await self._transfer.close()
 
-    def _looked(self, key: str, task: asyncio.Task[ObjectStat]) -> None:
-        del self._looking[key]
-        if not task.cancelled():
-            task.exception()  # seen, also when everyone who waited has left
-
-    async def _look(self, key: str) -> ObjectStat:
-        try:
-            stat: ObjectStat | None = await self._ask(key)
-        except ObjectNotFound:
-            stat = None
-        known = self._known.get(key)
-        if known is not None and known.stat == stat:
-            stat = known.stat  # the same value, so that others see at once that nothing changed
-        self._known[key] = _Known(stat, time.monotonic())
-        self._known.move_to_end(key)
-        if len(self._known) > _MOST_KNOWN:
-            self._known.popitem(last=False)
-        if stat is None:
-            raise ObjectNotFound("no such object")
-        return stat
-
     async def _ask(self, key: str) -> ObjectStat:
-        _check_key(key)
+        """What the store says of an object now."""
         response = await self._transfer.open("HEAD", key)
-        if response is None:
-            raise StorageUnavailable("the store gave an unexpected answer")
         response.release()
-        return _stat(response.headers, response.headers.get("Content-Length"))
+        return self._stat(response.headers, content_length(response.headers))
+
+    async def _compare(self, key: str, fingerprint: str, *, fresh: bool = False) -> None:
+        if (await self.stat(key, fresh=fresh)).fingerprint != fingerprint:
+            raise ObjectChanged("the object has changed")
 
     async def _open(
         self, key: str, start: int, end: int, fingerprint: str
-    ) -> aiohttp.ClientResponse | None:
-        """The response that holds exactly `[start, end)` of the pinned object, or what there is of
-        it."""
-        _check_key(key)
-        pin = fingerprint if fingerprint.startswith('"') else None
+    ) -> tuple[aiohttp.ClientResponse, Part]:
+        """The response with `[start, end)` of the pinned object, or with the first of these bytes;
+        which it is."""
+        check_key(key)
         try:
-            response = await self._transfer.open("GET", key, (start, end), pin)
-            if response is None:
-                if (await self._ask(key)).fingerprint != fingerprint:
-                    raise ObjectChanged("the object has changed")
-                return None
+            response = await self._transfer.open("GET", key, (start, end), entity_tag(fingerprint))
             try:
-                _check(response, start, end, fingerprint)
+                part = part_of(response.status, response.headers)
+                if part is None or part.start != start or part.end > end:
+                    raise self._unusable("the store does not honour ranges")
+                if self._stat(response.headers, part.size).fingerprint != fingerprint:
+                    raise ObjectChanged("the object has changed")
             except BaseException:
                 response.close()
                 raise
-        except ObjectChanged:
-            self._known.pop(key, None)
+        except (ObjectChanged, ObjectNotFound):
+            self._stats.forget(key)
             raise
-        return response
+        return response, part
 
+    def _stat(self, headers: Mapping[str, str], size: int | None) -> ObjectStat:
+        try:
+            return stat_of(headers, size)
+        except StorageUnavailable as error:
+            raise self._unusable(str(error)) from None
 
-def _check_key(key: str) -> None:
-    """No key leads out of its location, whatever a server makes of dots and slashes."""
-    if "\0" in key or any(part in ("", ".", "..") for part in key.split("/")):
-        raise ObjectNotFound("no such object")
-    try:
-        length = len(key.encode())
-    except UnicodeEncodeError as error:
-        raise ObjectNotFound("no such object") from error
-    if length > _LONGEST_KEY:
-        raise ObjectNotFound("no such object")
-
-
-def _check(response: aiohttp.ClientResponse, start: int, end: int, fingerprint: str) -> None:
-    """Whether a response is the range that was asked for, of the object that was pinned."""
-    total = _total(response, start, end)
-    if total is None:
-        raise StorageUnavailable("the store does not honour ranges")
-    if _stat(response.headers, total).fingerprint != fingerprint:
-        raise ObjectChanged("the object has changed")
-
-
-def _total(response: aiohttp.ClientResponse, start: int, end: int) -> str | None:
-    """The size of the object, if the response holds the bytes that were asked for."""
-    length = response.headers.get("Content-Length", "")
-    if response.status == HTTPStatus.OK:
-        return length if not start and length.isdecimal() and int(length) <= end else None
-    unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
-    span, _, total = rest.partition("/")
-    if unit != "bytes" or not total.isdecimal():
-        return None
-    end = min(end, int(total))
-    return total if span == f"{start}-{end - 1}" and length == str(end - start) else None
-
-
-def _stat(headers: Mapping[str, str], size: str | None) -> ObjectStat:
-    if size is None or not size.isdecimal():
-        raise StorageUnavailable("the store does not tell how large an object is")
-    etag = headers.get("ETag", "")
-    if etag.startswith('"') and len(etag) <= _LONGEST_ETAG:
-        return ObjectStat(int(size), None, etag)
-    validators = etag + headers.get("Last-Modified", "")
-    if not validators:
-        raise StorageUnavailable("the store does not tell when an object changes")
-    digest = hashlib.blake2s(validators.encode("utf-8", "surrogateescape"), digest_size=16)
-    return ObjectStat(int(size), None, f"{int(size):x}-{digest.hexdigest()}")
-
-
-def _kind(error: Exception) -> Exception:
-    """The kind of an error without its text, which may hold a signed URL."""
-    return OSError(type(error).__name__)
+    def _unusable(self, what: str) -> StorageUnavailable:
+        """The error for a store that cannot be served from; the operator is told, once."""
+        if what not in self._warned:
+            self._warned.add(what)
+            _log.warning("a location cannot be served from: %s", what)
+        return StorageUnavailable(what)

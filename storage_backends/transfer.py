@@ -4,11 +4,16 @@ An `Origin` says how a key becomes a request and what a refusal means; all store
 """
 
 import asyncio
+import math
 import random
+import time
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Protocol
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from multidict import CIMultiDictProxy
@@ -24,9 +29,11 @@ from storage_backends.base import (
 
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
+_MOST_REDIRECTS = 5
 _LONGEST_REFUSAL = 16 << 10
-_BUFFER = 1 << 19
 _LONGEST_WAIT = 5.0
+_LONGEST_RETRY_AFTER = 86_400
+_BUFFER = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ class Origin(Protocol):
         ...
 
     def follows(self, source: URL, to: URL) -> bool:
-        """Whether a redirect is followed."""
+        """Whether a redirect is followed, or the error that it means."""
         ...
 
     async def learn(self, refusal: Refusal) -> bool:
@@ -71,18 +78,28 @@ class Origin(Protocol):
         ...
 
 
+class PastEnd(StorageError):
+    """The object ends before the range that was asked for (416); `headers` are the answer's."""
+
+    def __init__(self, headers: CIMultiDictProxy[str]) -> None:
+        super().__init__("the object ends before this range")
+        self.headers = headers
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long to wait for a store, in seconds, and how often to ask it.
 
-    `quiet`: without a byte while one is waited for. The pause before another attempt is drawn
-    between nothing and `pause`, which doubles each time.
+    `quiet`: without a byte while one is waited for, and without an answer. The pause before
+    another attempt is drawn between nothing and `pause`, which doubles each time; none begins
+    later than `total` after the first.
     """
 
     connect: float = 5.0
     quiet: float = 20.0
     attempts: int = 4
     pause: float = 0.2
+    total: float = 30.0
 
 
 class Transfer:
@@ -92,6 +109,10 @@ class Transfer:
         self._origin = origin
         self._patience = patience
         self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._proxies: dict[str, str] = {}
+        self._responses: weakref.WeakSet[aiohttp.ClientResponse] = weakref.WeakSet()
+        self._closed = False
 
     async def open(
         self,
@@ -99,45 +120,47 @@ class Transfer:
         key: str,
         byte_range: tuple[int, int] | None = None,
         if_match: str | None = None,
-    ) -> aiohttp.ClientResponse | None:
+        *,
+        attempts: int | None = None,
+    ) -> aiohttp.ClientResponse:
         """The response whose body is the object, or the bytes `[start, end)` of it as far as it
-        reaches; None when it ends before them. The caller closes it.
+        reaches. The caller closes it.
 
-        Raises `ObjectNotFound`, `ObjectChanged` when the store's ETag is not `if_match`, and
-        `StorageUnavailable` when several attempts have failed.
+        Raises `ObjectNotFound`, `ObjectChanged` when the store's ETag is not `if_match`, `PastEnd`,
+        and `StorageUnavailable` when `attempts` (default: as patience has it) have failed.
         """
         fields = {"Accept-Encoding": "identity"}
         if byte_range is not None:
             fields["Range"] = f"bytes={byte_range[0]}-{byte_range[1] - 1}"
         if if_match is not None:
             fields["If-Match"] = if_match
-        learnt = False
-        for attempt in range(1, self._patience.attempts + 1):
+        last = time.monotonic() + self._patience.total
+        attempt = 0
+        while True:
+            attempt += 1
             wait = 0.0
             try:
-                answer = await self._ask(method, await self._origin.target(method, key), fields)
-                if isinstance(answer, Refusal) and not learnt:
-                    learnt = await self._origin.learn(answer)
-                    if learnt:
-                        target = await self._origin.target(method, key)
-                        answer = await self._ask(method, target, fields)
+                answer = await self._ask(method, key, fields)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 failure: StorageError = StorageUnavailable("the store does not answer")
-                failure.__cause__ = _nameless(error)
+                failure.__cause__ = nameless(error)
             else:
                 if not isinstance(answer, Refusal):
                     return answer
-                if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                    return None
                 failure = self._origin.judge(answer) or _judge(answer)
-                if answer.status not in _TRANSIENT and type(failure) is not StorageUnavailable:
-                    raise failure
                 wait = _seconds(answer.headers.get("Retry-After"))
-            if attempt < self._patience.attempts and wait <= _LONGEST_WAIT:
-                await asyncio.sleep(max(wait, self.pause(attempt)))
-            else:
-                break
-        raise failure
+                if wait and isinstance(failure, StorageUnavailable):
+                    failure.retry_after = math.ceil(wait)
+            if type(failure) is not StorageUnavailable:
+                raise failure
+            pause = max(wait, self.pause(attempt))
+            if (
+                attempt >= (attempts or self._patience.attempts)
+                or wait > _LONGEST_WAIT
+                or time.monotonic() + pause > last
+            ):
+                raise failure
+            await asyncio.sleep(pause)
 
     def pause(self, attempt: int) -> float:
         """Seconds to wait after the nth attempt failed: random, so that many do not ask at once."""
@@ -149,34 +172,63 @@ class Transfer:
         return self._patience.attempts
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Break off what is under way, and close the connections; there will be no others."""
+        self._closed = True
         session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        if session is None:
+            return
+        for response in list(self._responses):  # a connector that closes does not wake its readers
+            response.content.set_exception(aiohttp.ClientConnectionError())
+        await session.close()
 
     async def _ask(
+        self, method: str, key: str, fields: Mapping[str, str]
+    ) -> aiohttp.ClientResponse | Refusal:
+        """One request; a second one where the origin learns from the refusal of the first."""
+        answer = await self._request(method, await self._origin.target(method, key), fields)
+        if isinstance(answer, Refusal) and await self._origin.learn(answer):
+            answer = await self._request(method, await self._origin.target(method, key), fields)
+        return answer
+
+    async def _request(
         self, method: str, target: Target, fields: Mapping[str, str]
     ) -> aiohttp.ClientResponse | Refusal:
-        """One request, and where it is redirected to."""
+        """The answer to a request, from where it is redirected to."""
         url = target.url
-        for _ in range(5):
-            response = await self._client().request(
-                method, url, headers={**fields, **target.headers}, allow_redirects=False
-            )
-            if response.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-                return response
-            try:
-                to = _redirect(response, url)
-                if to is None or not self._origin.follows(url, to):
-                    body = await response.content.read(_LONGEST_REFUSAL)
-                    return Refusal(method, response.status, response.headers, body)
-            finally:
-                response.release()
-            url = to
-        return Refusal(method, response.status, response.headers, b"")
+        headers = {**fields, **target.headers}
+        async with asyncio.timeout(self._patience.connect + self._patience.quiet):
+            for redirects in range(_MOST_REDIRECTS + 1):
+                response = await self._client().request(
+                    method, url, headers=headers, allow_redirects=False, proxy=self._proxy(url)
+                )
+                if response.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+                    self._responses.add(response)
+                    return response
+                try:
+                    body = await _beginning(response)
+                    to = _redirect(response, url)
+                    if (
+                        to is None
+                        or redirects == _MOST_REDIRECTS
+                        or not self._origin.follows(url, to)
+                    ):
+                        break
+                finally:
+                    response.release()
+                if to.origin() != url.origin():
+                    headers = dict(fields)
+                url = to
+        return Refusal(method, response.status, response.headers, body)
 
     def _client(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise StorageUnavailable("the store is no longer read from")
+        loop = asyncio.get_running_loop()
+        if self._loop not in (None, loop):
+            raise RuntimeError("a backend belongs to the event loop it was first used on")
         if self._session is None:
+            self._loop = loop
+            self._proxies = _proxies()
             # As many connections as there are transfers: each belongs to a client's connection or
             # to a thread, and both are bounded.
             self._session = aiohttp.ClientSession(
@@ -192,13 +244,28 @@ class Transfer:
             )
         return self._session
 
+    def _proxy(self, url: URL) -> str | None:
+        proxy = self._proxies.get(url.scheme)
+        if proxy is None or proxy_bypass(url.host or ""):
+            return None
+        return proxy
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """What a refusal says; once it is read to its end, its connection serves another request."""
+    body = b""
+    while len(body) < _LONGEST_REFUSAL and (piece := await response.content.readany()):
+        body += piece
+    return body[:_LONGEST_REFUSAL]
+
 
 def _redirect(response: aiohttp.ClientResponse, url: URL) -> URL | None:
     location = response.headers.get("Location")
     if response.status not in _REDIRECTS or not location:
         return None
     try:
-        return url.join(URL(location, encoded=True))
+        to = url.join(URL(location, encoded=True)).with_fragment(None)
+        return to if to.host else None
     except ValueError:
         return None
 
@@ -209,6 +276,8 @@ def _judge(refusal: Refusal) -> StorageError:
         return ObjectNotFound("no such object")
     if refusal.status == HTTPStatus.PRECONDITION_FAILED:
         return ObjectChanged("the object has changed")
+    if refusal.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        return PastEnd(refusal.headers)
     if refusal.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return StorageDenied(f"the store refuses this server ({refusal.status})")
     if refusal.status in _TRANSIENT:
@@ -217,9 +286,27 @@ def _judge(refusal: Refusal) -> StorageError:
 
 
 def _seconds(retry_after: str | None) -> float:
-    return float(retry_after) if retry_after is not None and retry_after.isdecimal() else 0.0
+    """A `Retry-After` in seconds, from its either form (RFC 9110 §10.2.3); 0: none."""
+    if retry_after is None:
+        return 0.0
+    try:
+        if retry_after.isdecimal():
+            seconds = float(retry_after)
+        else:
+            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return 0.0
+    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
 
 
-def _nameless(error: Exception) -> Exception:
+def _proxies() -> dict[str, str]:
+    """The proxies of the environment: by scheme, and `no`."""
+    return {
+        scheme: proxy if scheme == "no" or "://" in proxy else f"http://{proxy}"
+        for scheme, proxy in getproxies().items()
+    }
+
+
+def nameless(error: Exception) -> Exception:
     """The kind of an error without its text, which may hold a signed URL."""
     return OSError(type(error).__name__)
