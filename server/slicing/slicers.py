@@ -159,13 +159,14 @@ class StreamSlicer:
         if index is None:
             return
         reader = bgzf.BgzfReader(source)
-        end = index.placed_end or stream.first_record
-        for record in walk(reader, stream.layout, end):
-            if record.reference >= 0 or not stream.unmapped:
-                raise CorruptData("the index ends before the data do")
-            break
+        end, beyond = index.placed_end or stream.first_record, stream.data_end << 16
+        if end != beyond:
+            for record in walk(reader, stream.layout, end):
+                if record.reference >= 0 or not stream.unmapped:
+                    raise CorruptData("the index ends before the data do")
+                break
         start = index.placed_start
-        if start:
+        if start and (start != stream.first_record or start >= beyond):
             first = next(walk(reader, stream.layout, start), None)
             if first is None or first.offset != stream.first_record:
                 raise CorruptData("the index does not begin with the data")
@@ -201,7 +202,7 @@ class StreamSlicer:
     def edges(self, selection: Selection) -> list[tuple[int, int]]:
         if selection.intervals is None:
             first, end = self.stream.first_record >> 16, self.stream.data_end
-            return [(first, first + bgzf.MAX_BLOCK), (end - bgzf.MAX_BLOCK, end + bgzf.MAX_BLOCK)]
+            return [(first, first + EDGE), (end - bgzf.MAX_BLOCK, end + bgzf.MAX_BLOCK)]
         ranges: list[tuple[int, int]] = []
         for interval in selection.intervals[:MOST_EDGES]:
             table = self._index.table(interval.reference) if self._index is not None else None
