@@ -319,5 +319,5 @@ async def test_keys_and_paths(root: Path, backend: LocalBackend) -> None:
     assert backend.path("b/deep object") == root / "b" / "deep object"
     with pytest.raises(ObjectNotFound):
         backend.path("../outside")
-    assert backend.available()
-    assert not LocalBackend(root / "nothing").available()
+    assert await backend.available()
+    assert not await LocalBackend(root / "nothing").available()
