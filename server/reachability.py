@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,8 @@ _SECONDS = 5.0
 
 _ANY_KEY = "index.html"
 
-_KINDS = {
+_CODE = re.compile(r" \((\w+)\)$")
+_MEANINGS = {
     "ClientConnectorDNSError": "its host name is not known",
     "ClientConnectorCertificateError": "its certificate is not trusted",
     "ClientConnectorSSLError": "no TLS connection can be made",
@@ -26,18 +28,39 @@ _KINDS = {
     "ConnectionTimeoutError": "not in time",
     "SocketTimeoutError": "not in time",
     "TimeoutError": "not in time",
+    "EndpointConnectionError": "no connection can be made",
+    "ConnectTimeoutError": "not in time",
+    "ReadTimeoutError": "not in time",
+    "SSLError": "no trusted TLS connection can be made",
+    "AccessDenied": "access denied",
+    "403": "access denied",
+    "NoSuchBucket": "there is no such bucket",
+    "InvalidAccessKeyId": "it does not know the access key",
+    "SignatureDoesNotMatch": "the secret key is not the right one",
+    "RequestTimeTooSkewed": "this machine's clock is wrong",
 }
-_UNLISTED = "ids work all the same where it may be read, but FASTA files in it are not found"
+_MAY_NOT_LIST = ("(AccessDenied)", "(403)")
 
 
 def reason(error: StorageError) -> str:
-    """What went wrong, as far as the error tells; without what it quotes."""
-    cause = error.__cause__
-    if isinstance(cause, OSError):
-        kind = cause.strerror or _KINDS.get(str(cause), "")
-        if kind:
-            return f"{error}: {kind}"
-    return str(error)
+    """What went wrong, as far as the error tells."""
+    text, cause = str(error), error.__cause__
+    found = _CODE.search(text)
+    code = found[1] if found else str(cause) if isinstance(cause, OSError) else ""
+    meaning = _MEANINGS.get(code, "")
+    if isinstance(cause, OSError) and cause.strerror:
+        meaning = cause.strerror
+    return f"{_CODE.sub('', text)}: {meaning}" if meaning else text
+
+
+def unlisted(error: StorageError) -> str:
+    """Why a location cannot be listed, and what that means for it."""
+    if isinstance(error, StorageDenied) and str(error).endswith(_MAY_NOT_LIST):
+        return (
+            f"cannot be listed: {reason(error)}. Ids work all the same where reading is allowed,"
+            " but FASTA files in it are not found"
+        )
+    return reason(error)
 
 
 async def unreachable(location: ServedLocation) -> str | None:
@@ -92,7 +115,7 @@ def warnings(
     thread.join(seconds)
     for number, location in enumerate(locations):
         where = _place(location, catalog.locations[number])
-        if _is_bare(location):
+        if is_unencrypted(location):
             yield f"{where}: http without TLS: what is read from it travels unencrypted"
         for text in said.get(number, [f"has not answered within {seconds:g} seconds"]):
             yield f"{where}: {text}"
@@ -115,10 +138,8 @@ def _warnings_of_listing(backend: KeyLister, deadline: float) -> list[str]:
         for key in backend.keys():  # noqa: SIM118 - no mapping
             if key.endswith(SERVABLE) or time.monotonic() > deadline:
                 return []
-    except StorageDenied as error:
-        return [f"cannot be listed: {reason(error)}; {_UNLISTED}"]
     except StorageError as error:
-        return [reason(error)]
+        return [unlisted(error)]
     return ["holds no BAM, CRAM, VCF, BCF or FASTA file that can be served"]
 
 
@@ -129,7 +150,7 @@ def _place(location: Location, served: ServedLocation) -> str:
     return served.backend.describe(served.only or "")
 
 
-def _is_bare(location: Location) -> bool:
+def is_unencrypted(location: Location) -> bool:
     """Whether a store on another machine is asked without TLS."""
     url = urlsplit(location.endpoint_url or location.url)
     if url.scheme != "http":

@@ -17,7 +17,7 @@ from rich.text import Text
 from server.catalog import Catalog
 from server.cli.findings import Report, Severity, counted
 from server.cli.inspection import inspect_fasta, inspect_object, printable
-from server.cli.listing_reports import passed_over, unlisted
+from server.cli.listing_reports import not_listed, passed_over
 from server.cli.locations import location_settings, opened
 from server.config import Settings
 from server.reachability import reason
@@ -57,7 +57,7 @@ async def _reports(settings: Settings) -> list[Report]:
         inspector = _Inspector(catalog, library)
         reports = [*passed_over(listings), *_unmatched(settings)]
         for each in listings:
-            reports += await unlisted(each)
+            reports += await not_listed(each)
         fastas = fasta_among(listings, settings.refget.sequences)
         work = [partial(inspector.fasta, file) for file in fastas]
         work += [partial(inspector.object, file) for each in listings for file in each.data_files()]
@@ -105,7 +105,8 @@ class _Inspector:
         """The report of a data file; none if its store has stopped answering."""
         report = Report(printable(file.name), file.format, printable(file.object_id))
         inspect = partial(inspect_object, self._catalog, self._library, file)
-        return await self._guarded(file.location.backend, report, inspect)
+        alone = file.location.only is not None
+        return await self._guarded(None if alone else file.location.backend, report, inspect)
 
     async def fasta(self, file: FastaFile) -> Report | None:
         """The same of a FASTA file."""

@@ -30,6 +30,7 @@ async def inspect_object(catalog: Catalog, library: Library, file: DataFile) -> 
     try:
         item = await catalog.resolve(file.endpoint, file.object_id, file.format)
     except HtsgetError:
+        await file.location.backend.stat(file.key)  # it may be gone by now
         report.id = None
         report.problem("id", "no id leads to this file: its name is too long or not printable")
         return report

@@ -4,9 +4,13 @@ from collections.abc import Iterable, Iterator
 
 from server.cli.findings import Report
 from server.cli.inspection import printable
-from server.reachability import reason, unreachable
+from server.reachability import unlisted, unreachable
 from server.survey import Listing
-from storage_backends.base import StorageDenied
+
+_UNLISTABLE = (
+    "a web folder cannot be listed, so nothing of it was looked at. Ids work all the same, but"
+    " FASTA files in it are not found; name a file by its URL to have it looked at"
+)
 
 
 def passed_over(listings: Iterable[Listing]) -> Iterator[Report]:
@@ -23,25 +27,15 @@ def passed_over(listings: Iterable[Listing]) -> Iterator[Report]:
             yield report
 
 
-async def unlisted(listing: Listing) -> list[Report]:
-    """A report of a location whose files are not known, and why; else none."""
+async def not_listed(listing: Listing) -> Iterator[Report]:
+    """What is to be said of a location whose files are not known, or not all."""
     report = Report(printable(listing.location.backend.describe()), "-")
-    if not listing.listable:
+    if listing.failure is not None:
+        report.problem("location", unlisted(listing.failure))
+    elif not listing.listable:
         why = await unreachable(listing.location)
         if why is not None:
             report.problem("location", why)
         else:
-            report.note(
-                "location",
-                "a web server cannot be asked what it holds, so nothing was looked at; ids work"
-                " all the same. Name a file by its URL to have that checked",
-            )
-    elif isinstance(listing.failure, StorageDenied):
-        report.problem(
-            "location",
-            f"cannot be listed, so nothing was looked at: {reason(listing.failure)}; ids work all"
-            " the same where reading is allowed, but FASTA files in it are not found",
-        )
-    elif listing.failure is not None:
-        report.problem("location", reason(listing.failure))
-    return [report] if report.findings else []
+            report.note("location", _UNLISTABLE)
+    return iter([report] if report.findings else [])

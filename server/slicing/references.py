@@ -64,7 +64,7 @@ class OpenFasta:
             self._readers += 1
         try:
             yield self._reader
-        except ObjectChanged as error:
+        except (ObjectChanged, ObjectNotFound) as error:
             self.lost = True
             # It is not the object that the client asks for which has changed.
             raise StorageUnavailable("a file of reference sequences has changed", 1) from error
