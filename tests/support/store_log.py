@@ -21,8 +21,7 @@ _NOT_ADDED = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
 @dataclass(slots=True, eq=False)
 class StoreRequest:
     """One request. `status` is 0 until the store answers; `sent` counts the bytes of the body that
-    were passed on, `finished` says that there are no more to come and `broken` that the client left
-    before."""
+    were passed on; `finished`: there are no more to come; `broken`: though there should be."""
 
     method: str
     path: str
@@ -44,12 +43,16 @@ Rule = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 @dataclass(slots=True, eq=False)
 class RequestLog:
-    """The requests so far, oldest first; `rule` may answer them before the store does. After
-    `hold_after` bytes of a body, each transfer waits until that is None."""
+    """The requests so far, oldest first; `rule` may answer them before the store does.
+
+    After `hold_after` bytes of a body, a transfer waits until that is None; after `cut_after` the
+    connection is dropped.
+    """
 
     requests: list[StoreRequest] = field(default_factory=list)
     rule: Rule | None = None
     hold_after: int | None = None
+    cut_after: int | None = None
 
     def clear(self) -> None:
         """Forget the requests; the rule stays."""
@@ -136,9 +139,13 @@ async def _forward(
                     await asyncio.sleep(0.01)
                 await response.write(piece)
                 record.sent += len(piece)
+                if log.cut_after is not None and record.sent >= log.cut_after:
+                    raise ConnectionResetError("cut")
             await response.write_eof()
         except (ConnectionError, asyncio.CancelledError):
             record.broken = True
+            if request.transport is not None:
+                request.transport.abort()
             raise
         finally:
             record.finished = True

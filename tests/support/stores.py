@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -44,6 +45,18 @@ class StoreUnavailable(Exception):
     """The store cannot be had on this machine; the message says why."""
 
 
+@cache
+def _client(endpoint_url: str, region: str, access_key: str, secret_key: str) -> Any:
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint_url,
+        region_name=region,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class RunningStore:
     """An S3 store. `log`: what it was asked through `endpoint_url`, if that is a logging proxy;
@@ -59,15 +72,8 @@ class RunningStore:
 
     @property
     def client(self) -> Any:
-        """A boto3 client, new each time."""
-        return boto3.session.Session().client(
-            "s3",
-            endpoint_url=self.direct_url,
-            region_name=self.region,
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
-            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}),
-        )
+        """A boto3 client, made once."""
+        return _client(self.direct_url, self.region, self.access_key, self.secret_key)
 
     def new_bucket(self) -> str:
         """Make a bucket of a name that no other has."""
