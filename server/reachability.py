@@ -6,11 +6,12 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from server.catalog import Catalog, ServedLocation
-from server.config import Location
+from server.catalog import ServedLocation
 from server.survey import SERVABLE, unmatched
 from storage_backends.base import KeyLister, ObjectNotFound, StorageDenied, StorageError
 
@@ -83,53 +84,64 @@ async def unreachable(location: ServedLocation) -> str | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class NamedLocation:
+    """A location as the operator wrote it: `path` if it is on disk, and the URL that is asked."""
+
+    served: ServedLocation
+    path: Path | None
+    url: str
+
+    @property
+    def name(self) -> str:
+        """What the operator knows it by, without secrets that its URL may hold."""
+        if self.path is not None:
+            return str(self.path)
+        return self.served.backend.describe(self.served.only or "")
+
+
 def warnings(
-    locations: Sequence[Location],
-    catalog: Catalog,
-    patterns: Sequence[str],
-    seconds: float = _SECONDS,
+    locations: Sequence[NamedLocation], patterns: Sequence[str], seconds: float = _SECONDS
 ) -> Iterator[str]:
     """What an operator should know when the server starts; looks no further than it must, and
-    waits `seconds` at most.
-
-    `locations` are those of the catalog, as configured. The backends are closed in the end.
+    waits `seconds` at most. The backends are closed in the end.
     """
     deadline = time.monotonic() + 0.8 * seconds
     said: dict[int, list[str]] = {}
 
     async def look() -> None:
-        await asyncio.gather(*(each(*pair) for pair in enumerate(catalog.locations)))
+        await asyncio.gather(*(each(*pair) for pair in enumerate(locations)))
 
-    async def each(number: int, served: ServedLocation) -> None:
-        await served.backend.start()
+    async def each(number: int, location: NamedLocation) -> None:
+        backend = location.served.backend
+        await backend.start()
         try:
-            said[number] = await _warnings_of(locations[number], served, deadline)
+            said[number] = await _warnings_of(location, deadline)
         except Exception as error:  # noqa: BLE001 - whatever it is, the server starts
             said[number] = [f"cannot be looked at: {type(error).__name__}"]
         finally:
-            await served.backend.close()
+            await backend.close()
 
     # A thread that the process does not wait for: a lookup of a host name may take its time.
     thread = threading.Thread(target=lambda: asyncio.run(look()), daemon=True)
     thread.start()
     thread.join(seconds)
     for number, location in enumerate(locations):
-        where = _place(location, catalog.locations[number])
-        if is_unencrypted(location):
-            yield f"{where}: http without TLS: what is read from it travels unencrypted"
+        if is_unencrypted(location.url):
+            yield f"{location.name}: http without TLS: what is read from it travels unencrypted"
         for text in said.get(number, [f"has not answered within {seconds:g} seconds"]):
-            yield f"{where}: {text}"
+            yield f"{location.name}: {text}"
     for pattern in unmatched(patterns):
         yield f"refget.sequences: nothing matches {pattern}"
 
 
-async def _warnings_of(location: Location, served: ServedLocation, deadline: float) -> list[str]:
-    backend = served.backend
-    if location.scheme == "file" and not os.access(location.path, os.R_OK):
+async def _warnings_of(location: NamedLocation, deadline: float) -> list[str]:
+    backend = location.served.backend
+    if location.path is not None and not os.access(location.path, os.R_OK):
         return ["cannot be read"]
-    if served.only is None and isinstance(backend, KeyLister):
+    if location.served.only is None and isinstance(backend, KeyLister):
         return await asyncio.to_thread(_warnings_of_listing, backend, deadline)
-    why = await unreachable(served)
+    why = await unreachable(location.served)
     return [] if why is None else [why]
 
 
@@ -143,19 +155,12 @@ def _warnings_of_listing(backend: KeyLister, deadline: float) -> list[str]:
     return ["holds no BAM, CRAM, VCF, BCF or FASTA file that can be served"]
 
 
-def _place(location: Location, served: ServedLocation) -> str:
-    """A location as its operator knows it, without secrets that its URL may hold."""
-    if location.scheme == "file":
-        return str(location.path)
-    return served.backend.describe(served.only or "")
-
-
-def is_unencrypted(location: Location) -> bool:
+def is_unencrypted(url: str) -> bool:
     """Whether a store on another machine is asked without TLS."""
-    url = urlsplit(location.endpoint_url or location.url)
-    if url.scheme != "http":
+    parts = urlsplit(url)
+    if parts.scheme != "http":
         return False
-    host = url.hostname or ""
+    host = parts.hostname or ""
     try:
         return not ip_address(host).is_loopback
     except ValueError:

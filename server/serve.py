@@ -22,7 +22,7 @@ from aiohttp import web
 from server.app import create_app, open_catalog
 from server.config import ConfigurationError, Settings, read_secret
 from server.limits import Limits, make_runner
-from server.reachability import warnings
+from server.reachability import NamedLocation, warnings
 
 _BACKLOG = 1024
 _log = logging.getLogger(__name__)
@@ -42,8 +42,7 @@ def serve(settings: Settings, announce: Callable[[str, str], None]) -> int:
     _raise_descriptor_limit()
     secret = read_secret(settings.server) or secrets.token_bytes(32)
     tls_context(settings)
-    catalog = open_catalog(settings)
-    for warning in warnings(settings.locations, catalog, settings.refget.sequences):
+    for warning in warnings(_named(settings), settings.refget.sequences):
         _log.warning("%s", warning)
     sockets = _listen(settings)
     address = _address(*sockets[0].getsockname()[:2])
@@ -53,6 +52,18 @@ def serve(settings: Settings, announce: Callable[[str, str], None]) -> int:
         asyncio.run(_run(settings, secret, sockets[0], lambda: announce(url, address)))
         return 0
     return _supervise(settings, secret, sockets, lambda: announce(url, address))
+
+
+def _named(settings: Settings) -> list[NamedLocation]:
+    served = open_catalog(settings).locations
+    return [
+        NamedLocation(
+            each,
+            location.path if location.scheme == "file" else None,
+            location.endpoint_url or location.url,
+        )
+        for location, each in zip(settings.locations, served, strict=True)
+    ]
 
 
 def _raise_descriptor_limit() -> None:

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.stores import RunningStore, StaticStore
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -162,6 +164,45 @@ def test_what_an_operator_is_warned_of(data: Path, tmp_path: Path) -> None:
     assert f"{tmp_path / 'empty'}: holds no BAM" in warned
     assert "nothing matches /nonexistent/*.fa" in warned
     assert f"{data}:" not in warned
+
+
+def test_a_store_that_is_down_at_the_start(data: Path) -> None:
+    """The rest is served; of the store the log tells, and clients are told to come again."""
+    config = f'[{{"url": "{data}"}}, {{"url": "http://127.0.0.1:9/data", "name": "far"}}]'
+    with started("--port", "0", HTSGATE_LOCATIONS=config) as (process, url):
+        assert ticket(url, "/reads/reads?referenceName=one")
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            fetch(f"{url}/reads/far/reads")
+        assert refusal.value.code == 503
+        assert refusal.value.headers["Retry-After"]
+        refusal.value.close()
+        process.terminate()
+        assert process.stderr is not None
+        warned = process.stderr.read()
+    assert "http://127.0.0.1:9/data/: the store does not answer: no connection" in warned
+    assert "Traceback" not in warned
+
+
+def test_locations_in_stores(
+    moto_store: RunningStore, static_store: StaticStore, data: Path
+) -> None:
+    """On the command line, with two processes, as the environment says where the store is."""
+    bucket = moto_store.new_bucket()
+    for path in data.glob("reads.*"):
+        moto_store.put(bucket, f"a/{path.name}", path)
+        static_store.put(f"served/{path.name}", path)
+    locations = (f"s3=s3://{bucket}/a", f"web={static_store.endpoint_url}/served")
+    aws = {"AWS_ENDPOINT_URL_S3": moto_store.endpoint_url, "AWS_REGION": moto_store.region}
+    query = "reads?referenceName=one&start=0&end=9000"
+    with started(str(data), *locations, "--workers", "2", "--port", "0", **aws) as (process, url):
+        bodies = [
+            b"".join(fetch(block) for block in ticket(url, f"/reads/{name}{query}"))
+            for name in ("", "s3/", "web/")
+        ]
+        assert bodies[0] == bodies[1] == bodies[2]
+        process.terminate()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
 
 
 def test_supervisor_that_is_killed(data: Path) -> None:

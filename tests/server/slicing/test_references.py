@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import random
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
 from pathlib import Path
 
 import pysam
@@ -13,7 +12,12 @@ from aiohttp import web
 
 from formats.errors import CorruptData
 from server.slicing.fasta_files import FastaOnDisk, StoredFasta
-from server.slicing.references import ConfiguredReferences, OpenFasta, ReferenceStore
+from server.slicing.references import (
+    ConfiguredReferences,
+    OpenFasta,
+    ReferenceSequence,
+    ReferenceStore,
+)
 from storage_backends.base import StorageUnavailable
 from storage_backends.http import HttpBackend
 from storage_backends.transfer import Patience
@@ -138,11 +142,17 @@ def put(store: FaultyStore, path: Path) -> None:
         store.put(each.name, each.read_bytes())
 
 
+async def find(
+    references: ReferenceStore, name: str, length: int, md5: str | None
+) -> ReferenceSequence | None:
+    return await asyncio.to_thread(references.find, name, length, md5)
+
+
 async def test_remote_file(remote: StoredFasta, store: FaultyStore) -> None:
     references = await asyncio.to_thread(ReferenceStore, [remote])
     before = store.count("GET")
     for name, bases in SEQUENCES.items():
-        found = await asyncio.to_thread(references.find, "other", len(bases), digest(name))
+        found = await find(references, "other", len(bases), digest(name))
         assert found is not None
         assert await asyncio.to_thread(found.residues, 2, 9) == bases.upper()[2:9].encode()
     assert store.count("GET") - before <= 1
@@ -179,10 +189,9 @@ async def test_remote_file_that_changes(
         return [remote]
 
     references = ConfiguredReferences(find_fasta, 1000)
-    find = partial(asyncio.to_thread, references.find)
     long_fasta(path, 1, "first", "last")
     put(store, path)
-    old = await find("last", 1_500_000, None)
+    old = await find(references, "last", 1_500_000, None)
     assert old is not None
     new = long_fasta(path, 2, "last", "first")
     put(store, path)
@@ -191,7 +200,7 @@ async def test_remote_file_that_changes(
     assert raised.value.retry_after == 1
     assert len(listed) == 1
     for name in new:
-        found = await find(name, 1_500_000, None)
+        found = await find(references, name, 1_500_000, None)
         assert found is not None
         residues = await asyncio.to_thread(found.residues, 1_400_000, 1_400_100)
         assert residues == new[name][1_400_000:1_400_100]
@@ -199,7 +208,7 @@ async def test_remote_file_that_changes(
     # A digest is looked for in the new file without anyone being told.
     newer = long_fasta(path, 3, "first", "last")
     put(store, path)
-    found = await find("last", 1_500_000, md5_of(newer["last"]))
+    found = await find(references, "last", 1_500_000, md5_of(newer["last"]))
     assert found is not None
     assert found.entry.name == "last"
     assert len(listed) == 3
@@ -213,13 +222,13 @@ async def test_remote_file_that_is_removed(
     references = ConfiguredReferences(lambda: files, 1000)
     long_fasta(path, 1, "first", "last")
     put(store, path)
-    found = await asyncio.to_thread(references.find, "last", 1_500_000, None)
+    found = await find(references, "last", 1_500_000, None)
     assert found is not None
     store.objects.clear()
     files.clear()
     with pytest.raises(StorageUnavailable, match="has changed"):
         await asyncio.to_thread(found.residues, 1_400_000, 1_400_100)
-    assert await asyncio.to_thread(references.find, "last", 1_500_000, None) is None
+    assert await find(references, "last", 1_500_000, None) is None
     references.close()
 
 
@@ -230,14 +239,13 @@ async def test_store_that_fails_for_a_while(remote: StoredFasta, store: FaultySt
         return web.Response(status=503)
 
     references = ConfiguredReferences(lambda: [remote], 0)
-    find = partial(asyncio.to_thread, references.find)
     store.rule = busy
     for _ in range(2):
         with pytest.raises(StorageUnavailable):
-            await find("one", 400, digest("one"))
+            await find(references, "one", 400, digest("one"))
     store.rule = None
-    assert await find("one", 400, digest("one")) is not None
-    assert await find("nothing", 400, "0" * 32) is None
+    assert await find(references, "one", 400, digest("one")) is not None
+    assert await find(references, "nothing", 400, "0" * 32) is None
     references.close()
 
 
@@ -267,12 +275,12 @@ async def test_files_that_are_refused(
 
     store.rule = forbid
     references = ConfiguredReferences(lambda: [remote], 0)
-    assert await asyncio.to_thread(references.find, "one", 400, digest("one")) is None
+    assert await find(references, "one", 400, digest("one")) is None
     assert [record.getMessage() for record in caplog.records] == [
         f"the FASTA file {remote.name} is left out: the store refuses this server (403)"
     ]
     store.rule = None
-    assert await asyncio.to_thread(references.find, "one", 400, digest("one")) is not None
+    assert await find(references, "one", 400, digest("one")) is not None
     references.close()
 
 
