@@ -179,6 +179,7 @@ class Transfer:
             return
         for response in list(self._responses):  # a connector that closes does not wake its readers
             response.content.set_exception(aiohttp.ClientConnectionError())
+            response.close()
         await session.close()
 
     async def _ask(

@@ -130,8 +130,10 @@ class FaultyStore:
         fields: dict[str, str],
         *,
         announced: int | None = None,
+        stall: float = 0.05,
     ) -> web.StreamResponse:
-        """An answer piece by piece; with another length than `announced` it is broken off."""
+        """An answer piece by piece; where more is `announced`, it breaks off `stall` seconds
+        later."""
         response = web.StreamResponse(status=status, headers=fields)
         if request.method == "HEAD":
             if self.lengths:
@@ -152,7 +154,7 @@ class FaultyStore:
             if announced is None:
                 await response.write_eof()
             else:
-                await asyncio.sleep(0.05)  # what was written is on its way
+                await asyncio.sleep(stall)
                 self.cut(request)
         finally:
             self.unfinished -= 1
@@ -163,8 +165,8 @@ class FaultyStore:
         if request.transport is not None:
             request.transport.abort()
 
-    def breaking(self, after: int) -> Rule:
-        """A rule: the right answer, but the connection breaks after so many bytes of its body."""
+    def breaking(self, after: int, stall: float = 0.05) -> Rule:
+        """A rule: the right answer, but after so many bytes of its body it stalls and breaks."""
 
         async def rule(request: web.Request) -> web.StreamResponse:
             found = self.objects[request.match_info["key"]]
@@ -173,7 +175,7 @@ class FaultyStore:
             fields = self.fields(found)
             fields["Content-Range"] = f"bytes {start}-{end - 1}/{len(found.data)}"
             data = found.data[start : min(start + after, end)]
-            return await self.send(request, data, 206, fields, announced=end - start)
+            return await self.send(request, data, 206, fields, announced=end - start, stall=stall)
 
         return rule
 
