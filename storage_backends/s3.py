@@ -4,6 +4,7 @@ Reads are requests of ours to presigned URLs, one per object and kept for some m
 cost besides the transfer is a look into a dictionary. boto3 knows where the bucket is and who asks.
 """
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +39,7 @@ from storage_backends.validators import check_key, entity_tag
 
 __all__ = ["S3Backend", "S3Options", "S3Origin"]
 
+_UNDER_WAY = 30.0
 _LIFE = 900
 _LEFT = 60
 _MOST_URLS = 4096
@@ -76,7 +78,7 @@ class S3Origin:
         self._below = f"{prefix}/" if prefix else ""
         self._account = S3Account(bucket, options)
         self._region = self._account.region
-        self._learnt = False
+        self._moved = -math.inf
         self._signer = QuerySigner(self._account.locate(self._region), self._region)
         self._credentials = CredentialsInUse(lambda renew: self._account.credentials(renew=renew))
         self._requests: OrderedDict[tuple[str, str], _Signed] = OrderedDict()
@@ -118,8 +120,8 @@ class S3Origin:
         if region is not None and region != self._region:
             await self._move(region)
             return True
-        if region is not None and self._learnt and refusal.status != 403:
-            return True  # someone else learnt it while this request was under way
+        if region is not None and time.monotonic() - self._moved < _UNDER_WAY:
+            return True  # learnt from another refusal while this request was under way
         before = await self._credentials.get()
         if before is None:
             # There may be some by now; boto3 does not tell "none" from "not yet".
@@ -169,7 +171,7 @@ class S3Origin:
         except ValueError as error:
             raise StorageDenied("the bucket lies in an unknown region") from error
         self._signer = QuerySigner(base, region)
-        self._region, self._learnt = region, True
+        self._region, self._moved = region, time.monotonic()
         self._requests.clear()
 
     def _full(self, key: str) -> str:

@@ -750,13 +750,22 @@ def test_keys(store: str, request: pytest.FixtureRequest) -> None:
     assert f"{parent}/other/x" in list(everything)
 
 
-def test_keys_of_more_than_one_page(moto_bucket: Bucket) -> None:
-    parent = uuid.uuid4().hex
-    numbers = [f"{number:04}" for number in range(1_005)]
-    for number in numbers:
-        moto_bucket.put(f"{parent}/{number}", b"")
-    backend = S3Backend(moto_bucket.name, parent, moto_bucket.options())
-    assert list(backend.keys()) == numbers
+async def test_keys_of_more_than_one_page() -> None:
+    page = "<ListBucketResult>{}<EncodingType>url</EncodingType>{}</ListBucketResult>"
+    item = "<Contents><Key>p/{}</Key></Contents>"
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.query.get("continuation-token") == "more":
+            text = page.format("<IsTruncated>false</IsTruncated>", item.format("c"))
+        else:
+            more = "<NextContinuationToken>more</NextContinuationToken>"
+            items = item.format("a") + item.format("b%20%2B")
+            text = page.format(f"<IsTruncated>true</IsTruncated>{more}", items)
+        return web.Response(text=text, content_type="application/xml")
+
+    async with serving(answer) as url:
+        backend = S3Backend("data", "p", S3Options(endpoint_url=url))
+        assert await asyncio.to_thread(lambda: list(backend.keys())) == ["a", "b +", "c"]
 
 
 # What others may read.
