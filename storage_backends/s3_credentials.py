@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from storage_backends.base import StorageUnavailable
 from storage_backends.sigv4 import Credentials
 
 _CHECKED_EVERY = 60.0
@@ -59,14 +60,14 @@ class CredentialsInUse:
         task = self._fetching or self._begin(renew=False)
         if now < self._fresh_until + _GRACE:
             return self._credentials
-        return await asyncio.shield(task)
+        return await _result(task)
 
     async def renew(self) -> Credentials | None:
         """Look for them afresh: the store says that they are no longer good. Raises as `get`."""
         pause = _BETWEEN_SEARCHES if self._credentials is None else _BETWEEN_RENEWALS
         if self._clock() - self._renewed < pause:
             return self._credentials
-        return await asyncio.shield(self._fetching or self._begin(renew=True))
+        return await _result(self._fetching or self._begin(renew=True))
 
     def close(self) -> None:
         """Wait for nothing more."""
@@ -90,3 +91,13 @@ class CredentialsInUse:
         if renew or self._credentials is None:
             self._renewed = now
         return self._credentials
+
+
+async def _result(task: asyncio.Task[Credentials | None]) -> Credentials | None:
+    """What a task that others wait for too gives; whoever leaves does not end it."""
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if task.cancelled():
+            raise StorageUnavailable("the store is no longer read from") from None
+        raise

@@ -157,6 +157,6 @@ async def test_closing(credentials: CredentialsInUse, provider: Provider) -> Non
     waiting = asyncio.ensure_future(credentials.get())
     await asyncio.sleep(0.05)
     credentials.close()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(StorageUnavailable):
         await waiting
     provider.go.set()
