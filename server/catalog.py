@@ -8,6 +8,7 @@ name. Index files have no id.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from server.errors import NotFound, UnsupportedFormat
@@ -90,11 +91,14 @@ class Catalog:
         raise NotFound("no such object")
 
     async def renew(self, item: DataObject) -> DataObject:
-        """The data object as the store says it is now."""
+        """The data object, and its index, as the store says they are now."""
         try:
             await item.backend.stat(item.key, fresh=True)
         except ObjectNotFound as error:
             raise NotFound from error
+        if item.index_key is not None:
+            with suppress(ObjectNotFound):
+                await item.backend.stat(item.index_key, fresh=True)
         return await self.resolve(item.endpoint, item.object_id, item.format)
 
     async def _find(self, endpoint: Endpoint, object_id: str, wanted: Format) -> DataObject | None:
@@ -130,8 +134,11 @@ class Catalog:
         if found.index_key is None:
             return await self._remember(replace(found, stat=stat))
         index_stat = await found.backend.stat(found.index_key)
-        if stat is found.stat and index_stat is found.index_stat:
+        if stat == found.stat and index_stat == found.index_stat:
             return found
+        # They change together: what is known of the other may be too old.
+        await found.backend.stat(found.index_key, fresh=True)
+        stat = await found.backend.stat(found.key, fresh=True)
         return await self._remember(replace(found, stat=stat))
 
     async def _remember(self, found: DataObject) -> DataObject:

@@ -77,7 +77,12 @@ class HtsgetRoutes:
         request[OBJECT] = self._pseudonym(object_id)
         with naming(object_id):
             item = await self.catalog.resolve(endpoint, object_id, query.format)
-            ticket = await self._answer(query, item, self.origin(request))
+            try:
+                ticket = await self._answer(query, item, self.origin(request))
+            except ObjectChanged:
+                # What was known of the object, or of its index, was too old.
+                item = await self.catalog.renew(item)
+                ticket = await self._answer(query, item, self.origin(request))
         content_type = negotiate(request.headers.get("Accept"))
         # A ticket's URLs expire, so it is nothing to keep.
         headers = {"Content-Type": content_type, "Cache-Control": "no-store"}
@@ -120,12 +125,12 @@ class HtsgetRoutes:
             item = await self.catalog.resolve(
                 Endpoint(capability.endpoint), capability.object_id, Format(capability.format)
             )
-            if item.stat.fingerprint != capability.fingerprint:
-                # Another replica may have seen the object change before this one.
+            try:
+                plan = await self._plan(item, capability)
+            except ObjectChanged:
+                # Another replica may have seen that before this one, or its index alone changed.
                 item = await self.catalog.renew(item)
-                if item.stat.fingerprint != capability.fingerprint:
-                    raise ObjectChanged("the object changed since the ticket was issued")
-            plan = await self._plan(item, capability)
+                plan = await self._plan(item, capability)
             headers = {
                 "ETag": f'"{plan.etag}"',
                 "Accept-Ranges": "bytes",
@@ -180,6 +185,8 @@ class HtsgetRoutes:
         return blake2s(text, key=self.log_key, digest_size=8).hexdigest()
 
     async def _plan(self, item: DataObject, capability: Capability) -> Plan:
+        if item.stat.fingerprint != capability.fingerprint:
+            raise ObjectChanged("the object changed since the ticket was issued")
         last = capability.part == capability.parts
         if capability.data_class == DataClass.HEADER:
             return await self.library.plan_header(item, closed=last)
