@@ -7,11 +7,12 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import pysam
 import pytest
 
 from tests.formats.byte_records import bam_record
 from tests.server.remote.places import Place, place_in_bucket, place_over_http
-from tests.server.slicing.sorted_streams import make_bam
+from tests.server.slicing.sorted_streams import drawn_reads, make_bam, make_vcf, vcf_text
 from tests.support.stores import (
     RunningStore,
     StaticStore,
@@ -48,13 +49,33 @@ def files(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in SERVED:
         for path in data.glob(f"{name}*"):
             shutil.copy(path, home)
-    draw = random.Random(8)
+    _make_wide(home, 8)
+    return home
+
+
+@pytest.fixture(scope="session")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Other files of the same names."""
+    home = tmp_path_factory.mktemp("newer")
+    verbosity = pysam.set_verbosity(0)
+    make_bam(home / "reads.bam", drawn_reads(130), 900)
+    options = ("-C", "--output-fmt-option", "no_ref=1", "-o", str(home / "reads.cram"))
+    pysam.view(*options, str(home / "reads.bam"), catch_stdout=False)
+    pysam.index(str(home / "reads.cram"))
+    make_vcf(home / "variants.vcf.gz", vcf_text(130), 900)
+    (home / "variants.vcf").unlink(missing_ok=True)
+    pysam.set_verbosity(verbosity)
+    _make_wide(home, 9)
+    return home
+
+
+def _make_wide(home: Path, seed: int) -> None:
+    draw = random.Random(seed)
     reads = [
         bam_record(0, 100 + at * 110, [(90, "M")], name=b"w%d\0" % at, tail=draw.randbytes(900))
         for at in range(8_000)
     ]
     make_bam(home / "wide.bam", reads, 60_000)
-    return home
 
 
 @pytest.fixture(params=["s3", "http"])
