@@ -15,6 +15,8 @@ from server.catalog import ServedLocation
 from server.survey import SERVABLE, unmatched
 from storage_backends.base import KeyLister, ObjectNotFound, StorageDenied, StorageError
 
+NOTHING_SERVABLE = "no BAM, CRAM, VCF, BCF or FASTA file that can be served"
+
 _SECONDS = 5.0
 """How long the start waits for all remote locations together."""
 
@@ -152,7 +154,7 @@ def _warnings_of_listing(backend: KeyLister, deadline: float) -> list[str]:
                 return []
     except StorageError as error:
         return [unlisted(error)]
-    return ["holds no BAM, CRAM, VCF, BCF or FASTA file that can be served"]
+    return [f"holds {NOTHING_SERVABLE}"]
 
 
 def is_unencrypted(url: str) -> bool:

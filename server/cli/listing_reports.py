@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from server.cli.findings import Report
 from server.cli.inspection import printable
-from server.reachability import unlisted, unreachable
+from server.reachability import NOTHING_SERVABLE, unlisted, unreachable
 from server.survey import Listing
 
 _UNLISTABLE = (
@@ -28,7 +28,7 @@ def passed_over(listings: Iterable[Listing]) -> Iterator[Report]:
 
 
 async def not_listed(listing: Listing) -> Iterator[Report]:
-    """What is to be said of a location whose files are not known, or not all."""
+    """What is to be said of a location whose files are not known, or not all, or that has none."""
     report = Report(printable(listing.location.backend.describe()), "-")
     if listing.failure is not None:
         report.problem("location", unlisted(listing.failure))
@@ -38,4 +38,6 @@ async def not_listed(listing: Listing) -> Iterator[Report]:
             report.problem("location", why)
         else:
             report.note("location", _UNLISTABLE)
+    elif not listing.keys and not listing.errors:
+        report.note("location", f"holds {NOTHING_SERVABLE}")
     return iter([report] if report.findings else [])

@@ -192,7 +192,7 @@ def test_locations_in_stores(
         moto_store.put(bucket, f"a/{path.name}", path)
         static_store.put(f"served/{path.name}", path)
     locations = (f"s3=s3://{bucket}/a", f"web={static_store.endpoint_url}/served")
-    aws = {"AWS_ENDPOINT_URL_S3": moto_store.endpoint_url, "AWS_REGION": moto_store.region}
+    aws = {"AWS_ENDPOINT_URL_S3": moto_store.endpoint_url, "AWS_DEFAULT_REGION": moto_store.region}
     query = "reads?referenceName=one&start=0&end=9000"
     with started(str(data), *locations, "--workers", "2", "--port", "0", **aws) as (process, url):
         bodies = [

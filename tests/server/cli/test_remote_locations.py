@@ -36,7 +36,7 @@ def bucket(moto_store: RunningStore, pristine_demo: Path, monkeypatch: pytest.Mo
     bucket = moto_store.new_bucket()
     moto_store.put_tree(bucket, pristine_demo, "some/where/")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto_store.endpoint_url)
-    monkeypatch.setenv("AWS_REGION", moto_store.region)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", moto_store.region)
     return bucket
 
 
@@ -81,6 +81,17 @@ def test_what_is_wrong_in_a_bucket(
     assert said(reports["demo.cram"]) == [("problem", "references")]
     assert not reports["demo.bam"]["findings"]
     assert reports["demo.bam"]["id"] == "name/where/demo"
+
+
+def test_a_prefix_without_files(
+    bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for location in (f"s3://{bucket}/nothing", str(tmp_path)):
+        status, document = asked(capsys, "check", location)
+        assert status == 0
+        (report,) = document["files"]
+        assert report["file"] == location
+        assert "holds no BAM" in report["findings"][0]["message"]
 
 
 @pytest.mark.parametrize("kind", ["bam", "cram", "vcf", "bcf"])
