@@ -129,7 +129,7 @@ def warnings(
     thread.start()
     thread.join(seconds)
     for number, location in enumerate(locations):
-        if is_unencrypted(location.url):
+        if location.path is None and is_unencrypted(location.url):
             yield f"{location.name}: http without TLS: what is read from it travels unencrypted"
         for text in said.get(number, [f"has not answered within {seconds:g} seconds"]):
             yield f"{location.name}: {text}"
