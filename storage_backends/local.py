@@ -245,7 +245,7 @@ class DescriptorSource:
     def held(self, start: int, end: int) -> bytes | None:
         """None: the kernel holds what was read."""
         del start, end
-        return None  # noqa: RET501 - mypy wants it
+        return None
 
 
 class _Known:
