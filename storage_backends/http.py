@@ -1,9 +1,11 @@
 """Objects behind a web server: the files of a folder, by ranged requests."""
 
 import string
+from contextlib import suppress
 from http import HTTPStatus
 from urllib.parse import quote, urlsplit
 
+import aiohttp
 from yarl import URL
 
 from storage_backends.base import (
@@ -13,7 +15,7 @@ from storage_backends.base import (
     StorageError,
 )
 from storage_backends.remote import RemoteBackend
-from storage_backends.transfer import PastEnd, Patience, Refusal, Target
+from storage_backends.transfer import PastEnd, Patience, Refusal, Target, same_server
 from storage_backends.validators import content_length, part_of, size_beyond
 
 _NO_HEAD = {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
@@ -57,11 +59,15 @@ class HttpBackend(RemoteBackend):
             response = await self._transfer.open("GET", key, (0, 1))
         except PastEnd as empty:
             return self._stat(empty.headers, size_beyond(empty.headers))
-        response.close()
-        part = part_of(response.status, response.headers)
-        if part is None or part.end > 1:
-            raise self._unusable("the store does not honour ranges")
-        return self._stat(response.headers, part.size)
+        try:
+            part = part_of(response.status, response.headers)
+            if part is None or part.end > 1:
+                raise self._unusable("the store does not honour ranges")
+            with suppress(aiohttp.ClientError, TimeoutError, OSError):
+                await response.content.readany()  # so that the connection can be used again
+            return self._stat(response.headers, part.size)
+        finally:
+            response.release()
 
 
 class _NoHead(StorageDenied):
@@ -78,7 +84,7 @@ class HttpOrigin:
             host = server.host
         except ValueError:
             raise ValueError("not a URL") from None
-        if parts.scheme not in ("http", "https") or not host:
+        if parts.scheme not in ("http", "https") or not host or " " in host:
             raise ValueError("not a URL of the form https://host/prefix")
         if "@" in parts.netloc:
             raise ValueError("a user name or password cannot be part of the URL")
@@ -98,7 +104,7 @@ class HttpOrigin:
     def follows(self, source: URL, to: URL) -> bool:
         if to.raw_path == source.raw_path + "/":
             raise ObjectNotFound("no such object")  # a folder
-        return to.scheme == "https" or to.origin() == source.origin()
+        return to.scheme == "https" or same_server(to, source)
 
     async def learn(self, refusal: Refusal) -> bool:
         del refusal

@@ -33,7 +33,7 @@ _MOST_REDIRECTS = 5
 _LONGEST_REFUSAL = 16 << 10
 _LONGEST_WAIT = 5.0
 _LONGEST_RETRY_AFTER = 86_400
-_BUFFER = 1 << 18
+_BUFFER = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ class Transfer:
                         break
                 finally:
                     response.release()
-                if to.origin() != url.origin():
+                if not same_server(to, url):
                     headers = dict(fields)
                 url = to
         return Refusal(method, response.status, response.headers, body)
@@ -258,6 +258,11 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     while len(body) < _LONGEST_REFUSAL and (piece := await response.content.readany()):
         body += piece
     return body[:_LONGEST_REFUSAL]
+
+
+def same_server(one: URL, other: URL) -> bool:
+    """Whether two URLs have one origin (RFC 6454 §4)."""
+    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
 
 
 def _redirect(response: aiohttp.ClientResponse, url: URL) -> URL | None:

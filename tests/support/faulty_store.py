@@ -95,7 +95,7 @@ class FaultyStore:
         """The object as a good server sends it."""
         found = self.objects.get(request.match_info["key"])
         if request.method == "HEAD" and not self.heads:
-            return web.Response(status=405, headers={"Allow": "GET"})
+            return web.Response(status=405, headers={"Allow": "GET"}, text="no")
         if found is None:
             return web.Response(status=404, text="no such thing" * 100)
         fields = self.fields(found)
