@@ -1,5 +1,6 @@
 """Objects that are regular files below one directory. No key leaves it, by `..` or by link."""
 
+import asyncio
 import errno
 import os
 import stat
@@ -61,7 +62,7 @@ class LocalBackend:
             if _describe(os.fstat(descriptor)).fingerprint != fingerprint:
                 raise ObjectChanged("the object has changed")
         finally:
-            await file.close()
+            await asyncio.shield(file.close())
 
     @contextmanager
     def source(
