@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.server.live import Live, serving
@@ -107,6 +108,19 @@ async def blocks(live: Live, query: str) -> bytes:
         assert reply.status == 200, reply.body
         bodies.append(reply.body)
     return b"".join(bodies)
+
+
+async def read_block(live: Live, url: str) -> tuple[bytes, bool]:
+    """What came of a block, and whether it was complete."""
+    received = b""
+    async with live.session.get(url) as response:
+        assert response.status == 200
+        try:
+            async for piece in response.content.iter_any():
+                received += piece
+        except aiohttp.ClientPayloadError:
+            return received, False
+    return received, True
 
 
 @of_each_format

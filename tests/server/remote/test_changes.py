@@ -4,13 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
 import pytest
 from aiohttp import web
 
 from tests.server.live import Live, serving, settings_of
 from tests.server.remote.places import Place
-from tests.server.remote.test_call_counts import INDEXES, MIDDLE, REGIONS, blocks, of_each_format
+from tests.server.remote.test_call_counts import (
+    INDEXES,
+    MIDDLE,
+    REGIONS,
+    blocks,
+    of_each_format,
+    read_block,
+)
 
 CHANGED = "the object changed since the ticket was issued; request a new ticket"
 WHOLE = "/reads/wide"
@@ -82,19 +88,6 @@ async def test_a_replica_that_knows_the_old_object_serves_the_new_one(
         assert await blocks(stale, REGIONS[name]) == pieces[1]
 
 
-async def _read(live: Live, url: str) -> tuple[bytes, bool]:
-    """What came of a block, and whether it was complete."""
-    received = b""
-    async with live.session.get(url) as response:
-        assert response.status == 200
-        try:
-            async for piece in response.content.iter_any():
-                received += piece
-        except aiohttp.ClientPayloadError:
-            return received, False
-    return received, True
-
-
 @pytest.mark.parametrize("query", [WHOLE, MIDDLE])
 async def test_replaced_while_a_block_streams(
     place: Place, newer: Path, before: Live, query: str
@@ -104,7 +97,7 @@ async def test_replaced_while_a_block_streams(
         await blocks(live, query)
         url = (await live.get(query)).urls[1]
         place.log.hold_after = 1 << 18
-        reading = asyncio.create_task(_read(live, url))
+        reading = asyncio.create_task(read_block(live, url))
         await asyncio.sleep(0.2)
         assert not reading.done()
         replace(place, newer, "wide.bam")
@@ -121,7 +114,7 @@ async def test_a_broken_transfer_is_taken_up(place: Place, before: Live) -> None
         url = (await live.get(WHOLE)).urls[1]
         place.log.clear()
         place.log.cut_after = 2 << 20
-        assert await _read(live, url) == (expected, True)
+        assert await read_block(live, url) == (expected, True)
         assert 4 <= len(place.log("GET")) <= 8, str(place.log)
 
 
@@ -140,7 +133,7 @@ async def test_a_broken_transfer_of_a_replaced_object(
                 await asyncio.to_thread(replace, place, newer, "wide.bam")
 
         place.log.rule = swap
-        received, complete = await _read(live, url)
+        received, complete = await read_block(live, url)
         assert not complete
         assert received
         assert expected.startswith(received)
@@ -166,7 +159,7 @@ async def test_the_index_alone_is_replaced(place: Place, files: Path, name: str)
 
 
 @of_each_format
-async def test_an_index_that_is_replaced_before_it_is_read(
+async def test_an_index_that_is_replaced_before_it_isread_block(
     place: Place, newer: Path, after: Live, name: str
 ) -> None:
     """What is known of it is older than it: the ticket is made of the new one and its object."""
