@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,11 +53,18 @@ def on_processor(number: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def htsgate(
-    served: Path, config: Path, *, workers: int = 1, processor: int | None = 0
+    served: Path | None,
+    config: Path,
+    *,
+    workers: int = 1,
+    processor: int | None = 0,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
-    """`htsgate serve`, as a user would start it."""
-    arguments = [str(served), "--config", str(config), "--port", "0", "--workers", str(workers)]
-    with _started(["server", "serve", *arguments], processor) as server:
+    """`htsgate serve`, as a user would start it; without `served`, what the configuration says."""
+    arguments = ["--config", str(config), "--port", "0", "--workers", str(workers)]
+    if served is not None:
+        arguments.append(str(served))
+    with _started(["server", "serve", *arguments], processor, environment) as server:
         yield server
 
 
@@ -69,11 +76,17 @@ def baseline(*arguments: str, processor: int | None = 0) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def _started(module: Sequence[str], processor: int | None) -> Iterator[Server]:
+def _started(
+    module: Sequence[str], processor: int | None, environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """A Python server, which tells its URL as the last word of its first line."""
     with on_processor(processor):
         process = subprocess.Popen(
-            [sys.executable, "-m", *module], cwd=ROOT, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", *module],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
         )
     with _ended(process):
         line = process.stdout.readline() if process.stdout else ""
@@ -87,9 +100,7 @@ def nginx(
     program: str, served: Path, directory: Path, tls: tuple[Path, Path] | None = None
 ) -> Iterator[Server]:
     """nginx with `sendfile`, otherwise as it comes, in one process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     home = directory / f"nginx-{port}"
     home.mkdir()
     certificate = f"ssl_certificate {tls[0]}; ssl_certificate_key {tls[1]};" if tls else ""
@@ -110,12 +121,29 @@ def nginx(
             [program, "-p", str(home), "-c", str(config), "-e", f"{home}/errors"],
             stderr=subprocess.DEVNULL,
         )
+    with listening(process, port, "nginx", "https" if tls else "http") as server:
+        yield server
+
+
+def free_port() -> int:
+    """A port of this machine on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def listening(
+    process: subprocess.Popen[bytes], port: int, name: str, scheme: str = "http"
+) -> Iterator[Server]:
+    """A process from when it accepts connections on a port, until it is ended."""
     with _ended(process):
-        _await_port(process, port)
-        yield Server(f"{'https' if tls else 'http'}://127.0.0.1:{port}", process.pid)
+        _await_port(process, port, name)
+        yield Server(f"{scheme}://127.0.0.1:{port}", process.pid)
 
 
-def _await_port(process: subprocess.Popen[bytes], port: int) -> None:
+def _await_port(process: subprocess.Popen[bytes], port: int, name: str) -> None:
     deadline = time.monotonic() + _START
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -124,7 +152,7 @@ def _await_port(process: subprocess.Popen[bytes], port: int) -> None:
             time.sleep(0.02)
         else:
             return
-    raise Unmeasurable("nginx did not start")
+    raise Unmeasurable(f"{name} did not start")
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from benchmarks.measure import Row
-from benchmarks.rows import data, index, slices, ticket
+from benchmarks.rows import data, index, remote, slices, ticket
 from benchmarks.rows.setting import Setting
 
 Measurement = Callable[[Setting], Iterator[Row]]
@@ -20,4 +20,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "pysam": slices.re_encoding,
     "flatness": slices.flatness,
     "formats": slices.other_formats,
+    "s3-ticket": remote.tickets,
+    "s3-interior": remote.interior,
+    "s3-block": remote.blocks,
 }

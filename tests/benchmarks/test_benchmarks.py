@@ -55,6 +55,23 @@ def test_a_quick_run_writes_a_result(places: tuple[Path, Path]) -> None:
     assert len(shown.stdout.splitlines()) == 2 + len(names)
 
 
+def test_a_store_is_measured_or_said_to_be_missing(places: tuple[Path, Path]) -> None:
+    data, results = places
+    only = ("s3-ticket", "s3-interior", "s3-block")
+    flags = [flag for name in only for flag in ("--only", name)]
+    before = set(results.glob("*.json"))
+    done = run("--quick", "--rounds", "1", "--data", str(data), "--results", str(results), *flags)
+    assert done.returncode == 0, done.stderr
+    (path,) = set(results.glob("*.json")) - before
+    rows = {row["name"]: row for row in json.loads(path.read_text())["rows"]}
+    assert set(only[:2]) <= set(rows)
+    for row in rows.values():
+        assert row["value"] or row["note"], row
+    if rows["s3-interior"]["value"] is not None:
+        assert {"s3-ticket-rate", "s3-block-warm", "s3-block-cold"} <= set(rows)
+        assert "reader" in rows["s3-interior"]["note"]
+
+
 def test_the_data_are_made_once(places: tuple[Path, Path]) -> None:
     data, results = places
     flags = ("--quick", "--rounds", "1", "--only", "cold-load")
