@@ -14,8 +14,9 @@ from storage_backends.base import (
     StorageDenied,
     StorageError,
 )
+from storage_backends.refusals import PastEnd, same_server
 from storage_backends.remote import RemoteBackend
-from storage_backends.transfer import PastEnd, Patience, Refusal, Target, same_server
+from storage_backends.transfer import Patience, Refusal, Target
 from storage_backends.validators import content_length, part_of, size_beyond
 
 _NO_HEAD = {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}

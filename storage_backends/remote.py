@@ -20,9 +20,10 @@ from storage_backends.base import (
     StorageUnavailable,
 )
 from storage_backends.loop_calls import LoopCalls
+from storage_backends.refusals import PastEnd
 from storage_backends.remote_source import RemoteSource
 from storage_backends.stat_cache import StatCache
-from storage_backends.transfer import Origin, PastEnd, Patience, Transfer, nameless
+from storage_backends.transfer import Origin, Patience, Transfer, nameless
 from storage_backends.validators import (
     Part,
     check_key,

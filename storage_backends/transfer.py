@@ -10,7 +10,6 @@ import time
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Protocol
 from urllib.request import getproxies, proxy_bypass
@@ -19,20 +18,12 @@ import aiohttp
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from storage_backends.base import (
-    ObjectChanged,
-    ObjectNotFound,
-    StorageDenied,
-    StorageError,
-    StorageUnavailable,
-)
+from storage_backends.base import StorageError, StorageUnavailable
+from storage_backends.refusals import meaning, redirect, retry_after, same_server
 
-_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
-_REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_REDIRECTS = 5
 _LONGEST_REFUSAL = 16 << 10
 _LONGEST_WAIT = 5.0
-_LONGEST_RETRY_AFTER = 86_400
 _BUFFER = 1 << 17
 
 
@@ -76,14 +67,6 @@ class Origin(Protocol):
     def describe(self, key: str) -> str:
         """What the operator knows the object, or the location, by; without any secret."""
         ...
-
-
-class PastEnd(StorageError):
-    """The object ends before the range that was asked for (416); `headers` are the answer's."""
-
-    def __init__(self, headers: CIMultiDictProxy[str]) -> None:
-        super().__init__("the object ends before this range")
-        self.headers = headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +130,8 @@ class Transfer:
             else:
                 if not isinstance(answer, Refusal):
                     return answer
-                failure = self._origin.judge(answer) or _judge(answer)
-                wait = _seconds(answer.headers.get("Retry-After"))
+                failure = self._origin.judge(answer) or meaning(answer.status, answer.headers)
+                wait = retry_after(answer.headers)
                 if wait and isinstance(failure, StorageUnavailable):
                     failure.retry_after = math.ceil(wait)
             if type(failure) is not StorageUnavailable:
@@ -207,7 +190,7 @@ class Transfer:
                     return response
                 try:
                     body = await _beginning(response)
-                    to = _redirect(response, url)
+                    to = redirect(response.status, response.headers, url)
                     if (
                         to is None
                         or redirects == _MOST_REDIRECTS
@@ -260,56 +243,16 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     return body[:_LONGEST_REFUSAL]
 
 
-def same_server(one: URL, other: URL) -> bool:
-    """Whether two URLs have one origin (RFC 6454 §4)."""
-    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
-
-
-def _redirect(response: aiohttp.ClientResponse, url: URL) -> URL | None:
-    location = response.headers.get("Location")
-    if response.status not in _REDIRECTS or not location:
-        return None
-    try:
-        to = url.join(URL(location, encoded=True)).with_fragment(None)
-        return to if to.host else None
-    except ValueError:
-        return None
-
-
-def _judge(refusal: Refusal) -> StorageError:
-    """What a status means wherever it comes from."""
-    if refusal.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-        return ObjectNotFound("no such object")
-    if refusal.status == HTTPStatus.PRECONDITION_FAILED:
-        return ObjectChanged("the object has changed")
-    if refusal.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        return PastEnd(refusal.headers)
-    if refusal.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return StorageDenied(f"the store refuses this server ({refusal.status})")
-    if refusal.status in _TRANSIENT:
-        return StorageUnavailable(f"the store does not answer now ({refusal.status})")
-    return StorageDenied(f"the store gave an unexpected answer ({refusal.status})")
-
-
-def _seconds(retry_after: str | None) -> float:
-    """A `Retry-After` in seconds, from its either form (RFC 9110 §10.2.3); 0: none."""
-    if retry_after is None:
-        return 0.0
-    try:
-        if retry_after.isdecimal():
-            seconds = float(retry_after)
-        else:
-            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
-    except (ValueError, OverflowError):
-        return 0.0
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
-
-
 def _proxies() -> dict[str, str]:
-    """The proxies of the environment: by scheme, and `no`."""
-    return {
-        scheme: proxy if scheme == "no" or "://" in proxy else f"http://{proxy}"
+    """The HTTP proxies of the environment, by the scheme of what goes through them."""
+    proxies = {
+        scheme: proxy if "://" in proxy else f"http://{proxy}"
         for scheme, proxy in getproxies().items()
+    }
+    return {
+        scheme: proxy
+        for scheme, proxy in proxies.items()
+        if scheme in ("http", "https") and proxy.startswith(("http://", "https://"))
     }
 
 

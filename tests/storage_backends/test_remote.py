@@ -484,6 +484,28 @@ async def test_a_source_that_is_closed_stops_asking(
     await settled(lambda: not calls._calls)
 
 
+async def test_what_is_ahead_is_asked_at_once(store: FaultyStore, backend: HttpBackend) -> None:
+    stat = await backend.stat("large")
+    ranges = [(0, 1000), (1_000_000, 1_000_001), (4_000_000, 5_000_000)]
+
+    async def together(request: web.Request) -> None:
+        """No answer before all have asked."""
+        del request
+        while store.count("GET") < len(ranges):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+
+    store.rule = together
+
+    def read() -> None:
+        with backend.source("large", stat=stat, ahead=ranges) as source:
+            for start, end in ranges:
+                assert source.read(start, end) == LARGE[start:end]
+                assert source.held(start, end) == LARGE[start:end]
+
+    await asyncio.to_thread(read)
+    assert store.count("GET") == len(ranges)
+
+
 async def test_without_start(store: FaultyStore) -> None:
     with pytest.raises(RuntimeError), HttpBackend(store.url).source("large"):
         pass

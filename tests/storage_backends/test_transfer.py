@@ -20,7 +20,8 @@ from storage_backends.base import (
     StorageUnavailable,
 )
 from storage_backends.http import HttpOrigin
-from storage_backends.transfer import PastEnd, Patience, Refusal, Target, Transfer
+from storage_backends.refusals import PastEnd
+from storage_backends.transfer import Patience, Refusal, Target, Transfer
 from tests.support.faulty_store import FaultyStore, faulty_store, reset, silent, status
 
 IMPATIENT = Patience(connect=1.0, quiet=0.3, attempts=3, pause=0.01, total=5.0)
