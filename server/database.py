@@ -1,0 +1,131 @@
+"""The project's one database, behind SQLAlchemy: SQLite embedded, or whatever its URL names.
+
+Work on it runs in threads of its own, one transaction a piece; the event loop never waits for it.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+METADATA = MetaData()
+"""Where the parts that keep state declare their tables."""
+
+T = TypeVar("T")
+
+_THREADS = 4
+_BUSY_SECONDS = 30
+
+
+class DatabaseUnavailable(Exception):
+    """The database cannot be opened or does not answer; the message never holds its URL."""
+
+
+class Database:
+    """Transactions on the database that `url` names; None: one in memory that ends with us.
+
+    Missing tables are made. Raises `ValueError` for a URL that means nothing, and
+    `DatabaseUnavailable`.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        self._engine = _open(url)
+        self._in_memory = self._engine.url.database in (None, "", ":memory:")
+        threads = 1 if self._is_sqlite and self._in_memory else _THREADS
+        self._threads = ThreadPoolExecutor(threads, "database")
+        self._one_at_a_time = threading.RLock()
+        with _translated():
+            METADATA.create_all(self._engine)
+
+    @property
+    def _is_sqlite(self) -> bool:
+        return self._engine.dialect.name == "sqlite"
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """What `work` makes of a connection, in one transaction; waits, so for threads only.
+
+        Raises `DatabaseUnavailable`.
+        """
+        with _translated():
+            if self._in_memory and self._is_sqlite:
+                with self._one_at_a_time, self._engine.begin() as connection:
+                    return work(connection)
+            with self._engine.begin() as connection:
+                return work(connection)
+
+    async def execute(self, work: Callable[[Connection], T]) -> T:
+        """The same from the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.run, work)
+
+    @contextlib.contextmanager
+    def exclusively(self, name: str) -> Iterator[None]:
+        """Hold a lock that all processes share who use the database; waits for it."""
+        if not self._is_sqlite:
+            with _translated(), self._engine.connect() as connection:
+                connection.execute(text("SELECT pg_advisory_lock(hashtext(:name))"), {"name": name})
+                try:
+                    yield
+                finally:
+                    connection.execute(
+                        text("SELECT pg_advisory_unlock(hashtext(:name))"), {"name": name}
+                    )
+        elif self._in_memory:
+            yield
+        else:
+            path = Path(f"{self._engine.url.database}.{name}.lock")
+            with path.open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield
+
+    def close(self) -> None:
+        """Let what runs finish, and close the connections."""
+        self._threads.shutdown(cancel_futures=True)
+        self._engine.dispose()
+
+
+def _open(url: str | None) -> Engine:
+    try:
+        parsed = make_url(url or "sqlite://")
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.get_backend_name() != "sqlite":
+            return create_engine(parsed, pool_size=_THREADS, pool_pre_ping=True)
+        if parsed.database in (None, "", ":memory:"):
+            return create_engine(
+                parsed, poolclass=StaticPool, connect_args={"check_same_thread": False}
+            )
+        engine = create_engine(parsed, connect_args={"timeout": _BUSY_SECONDS})
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise ValueError("not a database URL that can be used") from error
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: object, _: object) -> None:
+        cursor = connection.cursor()  # type: ignore[attr-defined] # a DB-API connection
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.close()
+
+    return engine
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        # The kind alone: the text may hold the URL, with its password, or values.
+        raise DatabaseUnavailable(f"the database does not answer: {_reason(error)}") from None
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    original = getattr(error, "orig", None)
+    return type(original or error).__name__

@@ -1,0 +1,174 @@
+"""Which sequence an id names, where its residues are, and what else it is called.
+
+What was looked up is kept for some seconds, so that the next request need not ask the database;
+whether a file still is what was written down is checked where it is read.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Select, select, union
+
+from formats.fasta import FaiEntry
+from server.database import Database
+from server.refget.digests import Digests
+from server.refget.identifiers import AliasId, Md5Id, SequenceId, TruncatedId, UnknownId
+from server.refget.registry import Alias, FileKind, Source
+from server.refget.tables import ALIASES, FILES, PLACES, SEQUENCES
+
+_MOST_KEPT = 16_384
+_SECONDS = 10.0
+_PREFERENCE = (FileKind.FLAT, FileKind.FASTA, FileKind.TWOBIT)
+
+
+class AmbiguousId(Exception):
+    """Several sequences have this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a sequence is: the record `entry` of a file that had this fingerprint."""
+
+    url: str
+    kind: FileKind
+    fingerprint: str
+    position: int
+    entry: FaiEntry
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSequence:
+    """A sequence that can be served: from any of its places, the best one first."""
+
+    digests: Digests
+    length: int
+    circular: bool
+    places: tuple[Place, ...]
+    aliases: tuple[Alias, ...]
+
+
+class SequenceCatalogue:
+    """Looks sequences up. `served`: the URLs of the files in the locations; what was found in other
+    locations, at another time, is not there."""
+
+    def __init__(self, database: Database, served: Iterable[str] = ()) -> None:
+        self._database = database
+        self._served = frozenset(served)
+        self._kept: OrderedDict[SequenceId, tuple[float, KnownSequence | None]] = OrderedDict()
+
+    def kept(self, wanted: SequenceId) -> KnownSequence | None:
+        """The sequence, if it was looked up a moment ago."""
+        found = self._kept.get(wanted)
+        if found is None or time.monotonic() - found[0] > _SECONDS:
+            return None
+        return found[1]
+
+    async def find(self, wanted: SequenceId) -> KnownSequence | None:
+        """The sequence that an id names, or None.
+
+        Raises `AmbiguousId` for a name that several have, and `DatabaseUnavailable`.
+        """
+        if isinstance(wanted, UnknownId):
+            return None
+        found = self.kept(wanted)
+        if found is None:
+            found = await self._database.execute(lambda each: self.look_up(each, wanted))
+            if found is not None:
+                self._kept[wanted] = (time.monotonic(), found)
+                self._kept.move_to_end(wanted)
+                if len(self._kept) > _MOST_KEPT:
+                    self._kept.popitem(last=False)
+        return found
+
+    def find_now(self, wanted: SequenceId) -> KnownSequence | None:
+        """The same, in a thread that may wait."""
+        return self._database.run(lambda each: self.look_up(each, wanted))
+
+    def look_up(self, connection: Connection, wanted: SequenceId) -> KnownSequence | None:
+        """The same, on a connection."""
+        found = [
+            sequence
+            for number in connection.scalars(_ids(wanted)).all()
+            if (sequence := self._sequence(connection, number)) is not None
+        ]
+        if len(found) > 1:
+            raise AmbiguousId("several sequences have this name")
+        return found[0] if found else None
+
+    async def md5s_called(self, name: str) -> frozenset[str]:
+        """The MD5s of all sequences that some file or authority calls so."""
+        return await self._database.execute(lambda each: self._md5s_called(each, name))
+
+    def forget(self) -> None:
+        """Look everything up anew."""
+        self._kept.clear()
+
+    def _md5s_called(self, connection: Connection, name: str) -> frozenset[str]:
+        numbers = connection.scalars(_called(None, name)).all()
+        found = (self._sequence(connection, number) for number in numbers)
+        return frozenset(each.digests.md5 for each in found if each is not None)
+
+    def _sequence(self, connection: Connection, number: int) -> KnownSequence | None:
+        places = self._places(connection, number)
+        if not places:
+            return None
+        row = connection.execute(select(SEQUENCES).where(SEQUENCES.c.id == number)).one()
+        names = select(ALIASES.c.authority, ALIASES.c.alias).where(ALIASES.c.sequence == number)
+        aliases = connection.execute(names.order_by(ALIASES.c.authority, ALIASES.c.alias))
+        return KnownSequence(
+            Digests.from_trunc512(row.md5, row.trunc512),
+            row.length,
+            row.circular,
+            places,
+            tuple(Alias(*alias) for alias in aliases),
+        )
+
+    def _places(self, connection: Connection, number: int) -> tuple[Place, ...]:
+        joined = select(PLACES, FILES.c.url, FILES.c.kind, FILES.c.source, FILES.c.fingerprint)
+        rows = connection.execute(
+            joined.join(FILES, FILES.c.id == PLACES.c.file)
+            .where(PLACES.c.sequence == number)
+            .order_by(FILES.c.id, PLACES.c.position)
+        )
+        places = [
+            Place(
+                row.url,
+                FileKind(row.kind),
+                row.fingerprint,
+                row.position,
+                FaiEntry(row.name, row.length, row.offset, row.line_bases, row.line_width),
+            )
+            for row in rows
+            if row.source != Source.LOCATION or row.url in self._served
+        ]
+        return tuple(sorted(places, key=lambda place: _PREFERENCE.index(place.kind)))
+
+
+def _ids(wanted: SequenceId) -> Select[int]:
+    """The sequences that an id may name; UnknownId names none."""
+    if isinstance(wanted, Md5Id):
+        # The M5 of a sequence with more than letters is an alias of it.
+        by_digest = select(SEQUENCES.c.id).where(SEQUENCES.c.md5 == wanted.md5)
+        return select(union(by_digest, _named("md5", wanted.md5)).subquery().c.id)
+    if isinstance(wanted, TruncatedId):
+        return select(SEQUENCES.c.id).where(SEQUENCES.c.trunc512 == wanted.digest.hex())
+    if isinstance(wanted, AliasId):
+        return _called(wanted.namespace, wanted.alias)
+    raise TypeError("an id that no sequence can have")
+
+
+def _called(authority: str | None, name: str) -> Select[int]:
+    """The sequences of a name: of one authority, or of any and of any file's record."""
+    if authority is not None:
+        return _named(authority, name)
+    recorded = select(PLACES.c.sequence.label("id")).where(PLACES.c.name == name)
+    named = select(ALIASES.c.sequence.label("id")).where(ALIASES.c.alias == name)
+    return select(union(recorded, named).subquery().c.id)
+
+
+def _named(authority: str, alias: str) -> Select[int]:
+    return select(ALIASES.c.sequence.label("id")).where(
+        ALIASES.c.authority == authority, ALIASES.c.alias == alias
+    )

@@ -1,0 +1,95 @@
+"""What the database keeps of sequences and their collections.
+
+A *sequence* is known by its digests, whatever it is called; a *file* holds some, at the *places* of
+its records. Names are aliases: of an authority, or as files call their records. A collection is
+what a file holds, in order.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+)
+
+from server.database import METADATA
+
+# SQLite gives row ids to INTEGER keys only.
+_ID = BigInteger().with_variant(Integer, "sqlite")
+
+SEQUENCES = Table(
+    "refget_sequences",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("md5", String(32), nullable=False, unique=True),
+    Column("trunc512", String(48), nullable=False, unique=True),
+    Column("length", BigInteger, nullable=False),
+    Column("circular", Boolean, nullable=False, default=False),
+)
+
+# `url`: what the operator knows the file by. `source`: "location" for what serving found in a
+# location, "added" for what somebody added, "cached" for what came from another server.
+FILES = Table(
+    "refget_files",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("url", Text, nullable=False, unique=True),
+    Column("kind", String(8), nullable=False),
+    Column("source", String(8), nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("complete", Boolean, nullable=False, default=False),
+    Column("collection", String(32), index=True),
+)
+
+# `position` counts the records of a file from 0. Lines as in a .fai; of a flat file one line.
+# `length` is that of the record: more than its sequence's where it holds what is no letter.
+PLACES = Table(
+    "refget_places",
+    METADATA,
+    Column("file", ForeignKey("refget_files.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("sequence", ForeignKey("refget_sequences.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False, index=True),
+    Column("length", BigInteger, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("line_bases", BigInteger, nullable=False),
+    Column("line_width", BigInteger, nullable=False),
+)
+
+ALIASES = Table(
+    "refget_aliases",
+    METADATA,
+    Column("authority", String(32), primary_key=True),
+    Column("alias", String(255), primary_key=True),
+    Column("sequence", ForeignKey("refget_sequences.id"), primary_key=True, index=True),
+)
+
+# The attributes of level 1; each is the digest of a row of ATTRIBUTES (but the transient one).
+COLLECTIONS = Table(
+    "refget_collections",
+    METADATA,
+    Column("digest", String(32), primary_key=True),
+    Column("names", String(32), nullable=False, index=True),
+    Column("lengths", String(32), nullable=False, index=True),
+    Column("sequences", String(32), nullable=False, index=True),
+    Column("name_length_pairs", String(32), nullable=False, index=True),
+    Column("sorted_name_length_pairs", String(32), nullable=False, index=True),
+    Column("sorted_sequences", String(32), nullable=False, index=True),
+)
+
+# `value`: the canonical JSON that the digest is of, deflated.
+ATTRIBUTES = Table(
+    "refget_attributes",
+    METADATA,
+    Column("attribute", String(32), primary_key=True),
+    Column("digest", String(32), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+Index("refget_aliases_by_alias", ALIASES.c.alias)
