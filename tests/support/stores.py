@@ -273,11 +273,13 @@ def _running(
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
     """A process that listens on the port it is given; the value is its base URL."""
+    # A run that is killed cleans nothing up: its stores end with it where util-linux is at hand.
+    with_us = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
     for _ in range(3):  # someone may take the port before the process does
         port = _free_port()
         with printed.open("ab") as output:
             process = subprocess.Popen(
-                command(port),
+                [*with_us, *command(port)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
