@@ -6,6 +6,7 @@ refused, with the nearest known one in the message.
 
 import json
 import os
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -83,10 +84,41 @@ class CramSection(_Section):
 
 
 class RefgetSection(_Section):
-    """`[refget]`: reference sequences, which slicing CRAM needs."""
+    """`[refget]`: reference sequences, which are served, and which slicing CRAM needs."""
 
     sequences: tuple[str, ...] = Field(
-        (), description="FASTA files, or patterns of them, besides those in the locations"
+        (), description="FASTA and 2bit files, or patterns of them, besides those in the locations"
+    )
+    store: Path = Field(
+        Path("htsgate-sequences"), description="folder of sequences that are stored flat"
+    )
+    aliases: tuple[str, ...] = Field(
+        (), description="NCBI assembly reports and .dict files, or patterns of them"
+    )
+    circular: tuple[str, ...] = Field(
+        (), description="names and digests of sequences that are circular"
+    )
+    subsequence_limit: int = Field(0, ge=0, description="residues of one answer; 0: any number")
+    strict: bool = Field(
+        False, description="collections as the specification says where its own suite differs"
+    )
+    upstream: tuple[str, ...] = Field(
+        (), description="other refget servers, which are asked for what is not here"
+    )
+
+    @model_validator(mode="after")
+    def _addresses(self) -> Self:
+        for url in self.upstream:
+            if not re.fullmatch(r"https?://[^\s?#@]+", url):
+                raise ValueError("upstream: give URLs as https://host/sequence")
+        return self
+
+
+class DatabaseSection(_Section):
+    """`[database]`: what is kept over restarts."""
+
+    url: SecretStr | None = Field(
+        None, description="sqlite:///path; default: htsgate.db here if it exists, else in memory"
     )
 
 
@@ -165,6 +197,7 @@ class Settings(_Section):
     cache: CacheSection = CacheSection()
     cram: CramSection = CramSection()
     refget: RefgetSection = RefgetSection()
+    database: DatabaseSection = DatabaseSection()
     service: ServiceSection = ServiceSection()
 
     @model_validator(mode="after")
@@ -182,6 +215,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "cache": CacheSection,
     "cram": CramSection,
     "refget": RefgetSection,
+    "database": DatabaseSection,
     "service": ServiceSection,
 }
 
@@ -240,6 +274,17 @@ def read_secret(section: ServerSection) -> bytes | None:
     return text.encode()
 
 
+DEFAULT_DATABASE = Path("htsgate.db")
+"""The database that `htsgate refget add` makes, and serving finds, in the working directory."""
+
+
+def database_url(section: DatabaseSection) -> str | None:
+    """The URL of the database as configured, or the default one if it exists; None: in memory."""
+    if section.url is not None:
+        return section.url.get_secret_value()
+    return f"sqlite:///{DEFAULT_DATABASE}" if DEFAULT_DATABASE.is_file() else None
+
+
 def _check_environment() -> None:
     """Refuse a misspelt section in the environment, which pydantic-settings would ignore, and
     values that should be JSON, of which it says too little."""
@@ -282,7 +327,7 @@ def _json_example(section: str, key: list[str]) -> str | None:
 
 
 def _unknown(name: str, model: type[BaseModel]) -> str:
-    if model is Settings and name in ("auth", "database"):
+    if model is Settings and name == "auth":
         return "this version does not know it yet; it would not be obeyed, so it is refused"
     close = get_close_matches(name, model.model_fields, n=1, cutoff=0.0)
     return f"no such setting; the nearest is {close[0]}" if close else "no such setting"
