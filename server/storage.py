@@ -54,7 +54,14 @@ def _open_remote(location: Location, cache: CacheSection) -> tuple[StorageBacken
 
         return HttpBackend(url, **remote), only
     except ValueError as error:
-        raise ConfigurationError(f"{location.url.partition('?')[0]}: {error}") from error
+        raise ConfigurationError(f"{_without_secrets(location.url)}: {error}") from error
+
+
+def _without_secrets(url: str) -> str:
+    """A URL without what stands before an @ in its host, and without its query."""
+    scheme, separator, rest = url.partition("?")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return scheme + separator + host.rpartition("@")[2] + slash + path
 
 
 def _open_s3(url: str, location: Location, remote: _Remote) -> StorageBackend:
