@@ -142,7 +142,7 @@ def blocks(setting: Setting) -> Iterator[Row]:
         )
     for kind, title in (
         ("warm", "a warm block of 100 kb"),
-        ("cold", "a block of 100 kb never asked for"),
+        ("cold", "a new block of 100 kb"),
     ):
         ours, disk = samples[f"{kind} S3"], samples[f"{kind} disk"]
         yield row_of(
