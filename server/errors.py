@@ -9,11 +9,11 @@
     ├── InvalidInput            400
     │   └── RequestTimeout      408
     └── InvalidRange            400
-        └── RangeNotSatisfiable 416
 
 Every answer is `{"htsget": {"error": type, "message": text}}` (htsget, "Error responses"), its type
-one of the specification's. Below 500 the text is the exception's own, unless the table fixes it;
-from 500 up it is fixed, and names at most the object id.
+one of the specification's; but refget names no form, so a sequence is refused in plain text and a
+collection by a problem document (RFC 9457). Below 500 the text is the exception's own, unless the
+table fixes it; from 500 up it is fixed, and names at most the object id.
 """
 
 import logging
@@ -29,6 +29,17 @@ from aiohttp import web
 
 from auth.capability import CapabilityError, CapabilityTooLong, InvalidCapability
 from formats.errors import CorruptData, FormatError, UnindexableRange, UnknownReference
+from server.database import DatabaseUnavailable
+from server.http_range import MalformedRange, RangeNotSatisfiable
+from server.refget.catalogue import AmbiguousId, SequencePending
+from server.refget.media_types import NotAcceptable
+from server.refget.seqcol import CollectionTooLarge, InvalidCollection
+from server.refget.subsequence import (
+    CircularNotSupported,
+    InvalidSubsequence,
+    OutOfBounds,
+    SubsequenceError,
+)
 from storage_backends.base import (
     ObjectChanged,
     ObjectNotFound,
@@ -38,6 +49,8 @@ from storage_backends.base import (
 
 RETRY_AFTER = 5  # seconds
 
+_SEQUENCES = "/sequence/"
+_COLLECTIONS = ("/collection/", "/comparison/", "/list/", "/attribute/")
 _LONGEST_TEXT = 500  # characters; a message may quote what the client sent
 _log = logging.getLogger(__name__)
 
@@ -81,14 +94,6 @@ class InvalidRange(HtsgetError):
     """Start and end are in the wrong order, or the object cannot be sliced."""
 
 
-class RangeNotSatisfiable(InvalidRange):
-    """A `Range` header that names no byte of a block; `size` is the block's, in bytes."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__("the Range header asks for no byte of this block")
-        self.size = size
-
-
 class ErrorType(Enum):
     """The type that the specification names, and the status that goes with it."""
 
@@ -99,11 +104,13 @@ class ErrorType(Enum):
     UNSUPPORTED_FORMAT = ("UnsupportedFormat", 400)
     INVALID_INPUT = ("InvalidInput", 400)
     METHOD_NOT_ALLOWED = ("InvalidInput", 405)
+    NOT_ACCEPTABLE = ("InvalidInput", 406)
     REQUEST_TIMEOUT = ("InvalidInput", 408)
-    OBJECT_CHANGED = ("InvalidInput", 409)
+    CONFLICT = ("InvalidInput", 409)
     INVALID_RANGE = ("InvalidRange", 400)
     RANGE_NOT_SATISFIABLE = ("InvalidRange", 416)
     INTERNAL_SERVER_ERROR = ("InternalServerError", 500)
+    NOT_IMPLEMENTED = ("InternalServerError", 501)
     UNAVAILABLE = ("InternalServerError", 503)
 
 
@@ -118,7 +125,26 @@ ERRORS: Mapping[type[Exception], tuple[ErrorType, str | None]] = {
     InvalidInput: (ErrorType.INVALID_INPUT, None),
     RequestTimeout: (ErrorType.REQUEST_TIMEOUT, None),
     InvalidRange: (ErrorType.INVALID_RANGE, None),
+    MalformedRange: (ErrorType.INVALID_RANGE, None),
     RangeNotSatisfiable: (ErrorType.RANGE_NOT_SATISFIABLE, None),
+    InvalidSubsequence: (ErrorType.INVALID_INPUT, None),
+    OutOfBounds: (ErrorType.RANGE_NOT_SATISFIABLE, None),
+    CircularNotSupported: (
+        ErrorType.NOT_IMPLEMENTED,
+        "this server gives no part with start greater than end",
+    ),
+    NotAcceptable: (ErrorType.NOT_ACCEPTABLE, None),
+    AmbiguousId: (ErrorType.CONFLICT, None),
+    SequencePending: (
+        ErrorType.UNAVAILABLE,
+        "not all sequences of this server are known yet; try again later",
+    ),
+    InvalidCollection: (ErrorType.INVALID_INPUT, None),
+    CollectionTooLarge: (ErrorType.PAYLOAD_TOO_LARGE, None),
+    DatabaseUnavailable: (
+        ErrorType.UNAVAILABLE,
+        "the database does not answer now; try again later",
+    ),
     InvalidCapability: (ErrorType.INVALID_AUTHENTICATION, None),
     CapabilityTooLong: (ErrorType.PAYLOAD_TOO_LARGE, None),
     CapabilityError: (ErrorType.INTERNAL_SERVER_ERROR, "internal error while serving {}"),
@@ -128,7 +154,7 @@ ERRORS: Mapping[type[Exception], tuple[ErrorType, str | None]] = {
     FormatError: (ErrorType.INTERNAL_SERVER_ERROR, "the stored data of {} cannot be read"),
     ObjectNotFound: (ErrorType.NOT_FOUND, str(NotFound())),
     ObjectChanged: (
-        ErrorType.OBJECT_CHANGED,
+        ErrorType.CONFLICT,
         "the object changed since the ticket was issued; request a new ticket",
     ),
     StorageUnavailable: (
@@ -172,13 +198,21 @@ def describe(error: Exception) -> Answer:
     return Answer(name, status, message[:_LONGEST_TEXT], _headers(error, status))
 
 
-def respond(answer: Answer) -> web.Response:
-    """The htsget error document for an answer."""
-    document = {"htsget": {"error": answer.error, "message": answer.message}}
+def respond(answer: Answer, path: str = "/") -> web.Response:
+    """An answer, in the form of the protocol that a path belongs to."""
+    if path.startswith(_SEQUENCES):
+        content_type, body = "text/plain", f"{answer.message}\n".encode()
+    elif path.startswith(_COLLECTIONS):
+        title = HTTPStatus(answer.status).phrase
+        problem = {"title": title, "status": answer.status, "detail": answer.message}
+        content_type, body = "application/problem+json", orjson.dumps(problem)
+    else:
+        document = {"htsget": {"error": answer.error, "message": answer.message}}
+        content_type, body = "application/json", orjson.dumps(document)
     return web.Response(
-        body=orjson.dumps(document),
+        body=body,
         status=answer.status,
-        content_type="application/json",
+        content_type=content_type,
         headers={"Cache-Control": "no-store", **answer.headers},
     )
 
@@ -215,7 +249,7 @@ async def error_middleware(
         if request.writer.output_size > 0:
             transport.abort()
             raise ConnectionResetError("the answer could not be finished") from None
-        return respond(answer)
+        return respond(answer, request.path)
 
 
 def trace(error: BaseException) -> str:
@@ -230,7 +264,7 @@ def trace(error: BaseException) -> str:
     while current is not None:
         kind = type(current)
         parts.append(f"{kind.__module__}.{kind.__qualname__}")
-        if isinstance(current, FormatError | StorageError):
+        if isinstance(current, FormatError | StorageError | DatabaseUnavailable):
             foreseen = True
             parts.append(f": {str(current)!a}")
         if object_id := current.__dict__.get("object_id"):
@@ -254,6 +288,8 @@ def _headers(error: Exception, status: int) -> dict[str, str]:
     if status == 503:
         wait = error.retry_after if isinstance(error, StorageUnavailable) else RETRY_AFTER
         return {"Retry-After": str(wait)}
+    if isinstance(error, SubsequenceError):
+        return dict(error.headers)
     if isinstance(error, RangeNotSatisfiable):
         return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, web.HTTPMethodNotAllowed):

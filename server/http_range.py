@@ -2,21 +2,35 @@
 
 One range, no multipart: a header is parsed here, and each API judges what it cannot satisfy. Ranges
 are half-open in code, inclusive only in HTTP's text.
+
+    RangeError                  base; the text is written for the client
+    ├── MalformedRange
+    └── RangeNotSatisfiable
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from server.errors import InvalidRange, RangeNotSatisfiable
-
 _RANGE = re.compile(r"[0-9]{1,18}-(?:[0-9]{1,18})?|-[0-9]{1,18}")
 _ETAG = re.compile(r'(?:W/)?("[!#-~]*")')
 _LONGEST_LIST = 4096  # characters of If-None-Match that are looked at
 
 
-class MalformedRange(InvalidRange):
+class RangeError(Exception):
+    """Base of what is wrong with a `Range` header."""
+
+
+class MalformedRange(RangeError):
     """A `Range` of bytes that is not one range in ASCII digits."""
+
+
+class RangeNotSatisfiable(RangeError):
+    """A `Range` header that names no byte of a block; `size` is the block's, in bytes."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__("the Range header asks for no byte of this block")
+        self.size = size
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,21 @@ def service_info(
     `formats`: what is served, by default all that the endpoint knows. `fields_effective` and
     `tags_effective`: whether the parameters `fields`, and `tags` and `notags`, change the answer.
     """
+    return {
+        **describe(service, f"{service.id}.{endpoint}", "htsget", HTSGET_VERSION),
+        "htsget": {
+            "datatype": str(endpoint),
+            "formats": [str(each) for each in (endpoint.formats if formats is None else formats)],
+            # sic: one "Parameter", the other "Parameters"
+            "fieldsParameterEffective": fields_effective,
+            "tagsParametersEffective": tags_effective,
+        },
+    }
+
+
+def describe(service: Service, identifier: str, artifact: str, version: str) -> dict[str, object]:
+    """What GA4GH service-info 1.0 has in common for all services: here `identifier`, which speaks
+    a version of the specification that is called `artifact`."""
     optional = {
         "description": service.description,
         "contactUrl": service.contact_url,
@@ -54,19 +69,12 @@ def service_info(
         "environment": service.environment,
     }
     return {
-        "id": f"{service.id}.{endpoint}",
+        "id": identifier,
         "name": service.name,
-        "type": {"group": "org.ga4gh", "artifact": "htsget", "version": HTSGET_VERSION},
+        "type": {"group": "org.ga4gh", "artifact": artifact, "version": version},
         "organization": {"name": service.organization_name, "url": service.organization_url},
         "version": service.version,
         **{name: value for name, value in optional.items() if value is not None},
-        "htsget": {
-            "datatype": str(endpoint),
-            "formats": [str(each) for each in (endpoint.formats if formats is None else formats)],
-            # sic: one "Parameter", the other "Parameters"
-            "fieldsParameterEffective": fields_effective,
-            "tagsParametersEffective": tags_effective,
-        },
     }
 
 

@@ -27,6 +27,10 @@ class AmbiguousId(Exception):
     """Several sequences have this name."""
 
 
+class SequencePending(Exception):
+    """No sequence has this digest so far, but not all files have been read yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a sequence is: the record `entry` of a file that had this fingerprint."""

@@ -10,7 +10,17 @@ from aiohttp.test_utils import TestClient, make_mocked_request
 from auth.capability import CapabilityError, CapabilityTooLong, ExpiredCapability, InvalidCapability
 from formats.errors import CorruptData, FormatError, UnindexableRange, UnknownReference
 from server import errors, http_range
+from server.database import DatabaseUnavailable
 from server.errors import ERRORS, describe, error_middleware, naming, respond
+from server.refget.catalogue import AmbiguousId, SequencePending
+from server.refget.media_types import NotAcceptable
+from server.refget.seqcol import CollectionError, CollectionTooLarge, InvalidCollection
+from server.refget.subsequence import (
+    CircularNotSupported,
+    InvalidSubsequence,
+    OutOfBounds,
+    SubsequenceError,
+)
 from storage_backends.base import ObjectChanged, ObjectNotFound, StorageError, StorageUnavailable
 
 Client = TestClient[web.Request, web.Application]
@@ -68,7 +78,7 @@ TABLE = [
     (errors.InvalidInput("start is not a number"), 400, "InvalidInput"),
     (errors.RequestTimeout("too late"), 408, "InvalidInput"),
     (errors.InvalidRange("start is greater than end"), 400, "InvalidRange"),
-    (errors.RangeNotSatisfiable(100), 416, "InvalidRange"),
+    (http_range.RangeNotSatisfiable(100), 416, "InvalidRange"),
     (http_range.MalformedRange("not a range"), 400, "InvalidRange"),
     (InvalidCapability(), 401, "InvalidAuthentication"),
     (ExpiredCapability(), 401, "InvalidAuthentication"),
@@ -82,6 +92,15 @@ TABLE = [
     (ObjectChanged(SECRET), 409, "InvalidInput"),
     (StorageUnavailable(SECRET), 503, "InternalServerError"),
     (StorageError(SECRET), 500, "InternalServerError"),
+    (InvalidSubsequence("start is not a number"), 400, "InvalidInput"),
+    (OutOfBounds("start lies outside", 8), 416, "InvalidRange"),
+    (CircularNotSupported(SECRET), 501, "InternalServerError"),
+    (NotAcceptable("given as text"), 406, "InvalidInput"),
+    (AmbiguousId("several have this name"), 409, "InvalidInput"),
+    (SequencePending(SECRET), 503, "InternalServerError"),
+    (InvalidCollection("no array"), 400, "InvalidInput"),
+    (CollectionTooLarge("too many"), 413, "PayloadTooLarge"),
+    (DatabaseUnavailable(SECRET), 503, "InternalServerError"),
     (web.RequestPayloadError(SECRET), 400, "InvalidInput"),
     (web.HTTPNotFound(text=SECRET), 404, "NotFound"),
     (web.HTTPMethodNotAllowed(SECRET, ["GET"]), 405, "InvalidInput"),
@@ -112,12 +131,21 @@ def subclasses(base: type[Exception]) -> Iterator[type[Exception]]:
 
 @pytest.mark.parametrize(
     "base",
-    [errors.HtsgetError, CapabilityError, FormatError, StorageError],
+    [
+        errors.HtsgetError,
+        CapabilityError,
+        CollectionError,
+        FormatError,
+        StorageError,
+        SubsequenceError,
+        http_range.RangeError,
+    ],
     ids=lambda b: b.__name__,
 )
 def test_every_subclass_is_in_the_table(base: type[Exception]) -> None:
     for error in subclasses(base):
-        if error is errors.HtsgetError:  # never raised itself
+        if error in (errors.HtsgetError, CollectionError, SubsequenceError, http_range.RangeError):
+            # Never raised themselves.
             continue
         found = next(each for each in error.__mro__ if each in ERRORS)
         assert found is not Exception, error
@@ -146,7 +174,9 @@ def test_unknown_and_invisible_objects_are_answered_alike() -> None:
         (InvalidCapability(), "WWW-Authenticate", "Bearer"),
         (ExpiredCapability(), "WWW-Authenticate", "Bearer"),
         (StorageUnavailable("x"), "Retry-After", "5"),
-        (errors.RangeNotSatisfiable(7), "Content-Range", "bytes */7"),
+        (http_range.RangeNotSatisfiable(7), "Content-Range", "bytes */7"),
+        (OutOfBounds("x", 8), "Content-Range", "bytes */8"),
+        (SequencePending("x"), "Retry-After", "5"),
     ],
     ids=lambda v: type(v).__name__,
 )
@@ -154,6 +184,21 @@ async def test_header_fields(start: Start, error: Exception, name: str, value: s
     client = await start(error)
     async with client.get("/plain") as response:
         assert response.headers[name] == value
+
+
+async def test_refget_has_forms_of_its_own() -> None:
+    answer = describe(errors.NotFound("no such sequence"))
+    assert respond(answer, "/sequence/x").body == b"no such sequence\n"
+    assert respond(answer, "/sequence/x").content_type == "text/plain"
+    problem = respond(answer, "/collection/x")
+    assert problem.content_type == "application/problem+json"
+    assert isinstance(problem.body, bytes)
+    assert json.loads(problem.body) == {
+        "title": "Not Found",
+        "status": 404,
+        "detail": "no such sequence",
+    }
+    assert respond(answer, "/reads/x").content_type == "application/json"
 
 
 async def test_router_errors(start: Start) -> None:

@@ -2,10 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.errors import RangeNotSatisfiable, describe
+from server.errors import describe
 from server.http_range import (
     AskedRange,
     MalformedRange,
+    RangeNotSatisfiable,
     block_range,
     if_none_match_holds,
     if_range_holds,
