@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _TRUNCATED = 24
+_SMALL = 4096  # bytes below which one translate is quicker than numpy's calls
 _MD5 = re.compile("[0-9A-Fa-f]{32}")
 _TRUNC512 = re.compile("[0-9A-Fa-f]{48}")
 _GA4GH = re.compile(r"SQ\.[0-9A-Za-z_-]{32}")
@@ -143,7 +144,7 @@ def _hash(digest: "hashlib._Hash", pieces: list[bytes]) -> None:
 
 def normalise(residues: bytes) -> bytes:
     """The letters among residues, in upper case (refget Sequences 2.0, sequence normalisation)."""
-    if len(residues) < 1024:
+    if len(residues) < _SMALL:
         return residues.translate(_UPPER, _NO_LETTERS)
     # Pieces of nothing but letters, which is nearly all of them, take a tenth of the time this way.
     values = np.frombuffer(residues, np.uint8)
