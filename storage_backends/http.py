@@ -1,11 +1,9 @@
 """Objects behind a web server: the files of a folder, by ranged requests."""
 
 import string
-from contextlib import suppress
 from http import HTTPStatus
 from urllib.parse import quote, urlsplit
 
-import aiohttp
 from yarl import URL
 
 from storage_backends.base import (
@@ -14,10 +12,10 @@ from storage_backends.base import (
     StorageDenied,
     StorageError,
 )
-from storage_backends.refusals import PastEnd, same_server
+from storage_backends.refusals import same_server
 from storage_backends.remote import RemoteBackend
 from storage_backends.transfer import Patience, Refusal, Target
-from storage_backends.validators import content_length, part_of, size_beyond
+from storage_backends.validators import content_length
 
 _NO_HEAD = {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
 
@@ -53,22 +51,6 @@ class HttpBackend(RemoteBackend):
                 if length is not None:
                     return self._stat(response.headers, length)
         return await self._ask_for_a_byte(key)
-
-    async def _ask_for_a_byte(self, key: str) -> ObjectStat:
-        """By the first byte, of a server that answers no HEAD or tells no length."""
-        try:
-            response = await self._transfer.open("GET", key, (0, 1))
-        except PastEnd as empty:
-            return self._stat(empty.headers, size_beyond(empty.headers))
-        try:
-            part = part_of(response.status, response.headers)
-            if part is None or part.end > 1:
-                raise self._unusable("the store does not honour ranges")
-            with suppress(aiohttp.ClientError, TimeoutError, OSError):
-                await response.content.readany()  # so that the connection can be used again
-            return self._stat(response.headers, part.size)
-        finally:
-            response.release()
 
 
 class _NoHead(StorageDenied):

@@ -7,7 +7,7 @@ pinned to its ETag by the store itself, so the delay can make an answer fail, ne
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import aiohttp
 
@@ -30,6 +30,7 @@ from storage_backends.validators import (
     content_length,
     entity_tag,
     part_of,
+    size_beyond,
     stat_of,
 )
 
@@ -148,6 +149,22 @@ class RemoteBackend:
         response = await self._transfer.open("HEAD", key)
         response.release()
         return self._stat(response.headers, content_length(response.headers))
+
+    async def _ask_for_a_byte(self, key: str) -> ObjectStat:
+        """By the first byte, where the answer to HEAD does not do."""
+        try:
+            response = await self._transfer.open("GET", key, (0, 1))
+        except PastEnd as empty:
+            return self._stat(empty.headers, size_beyond(empty.headers))
+        try:
+            part = part_of(response.status, response.headers)
+            if part is None or part.end > 1:
+                raise self._unusable("the store does not honour ranges")
+            with suppress(aiohttp.ClientError, TimeoutError, OSError):
+                await response.content.readany()  # so that the connection can be used again
+            return self._stat(response.headers, part.size)
+        finally:
+            response.release()
 
     async def _compare(self, key: str, fingerprint: str, *, fresh: bool = False) -> None:
         if (await self.stat(key, fresh=fresh)).fingerprint != fingerprint:

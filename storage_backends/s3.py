@@ -232,6 +232,13 @@ class S3Backend(RemoteBackend):
         await super().close()
         self._s3.close()
 
+    async def _ask(self, key: str) -> ObjectStat:
+        """What refuses a HEAD says why only to a GET: another region, a wrong key, no bucket."""
+        try:
+            return await super()._ask(key)
+        except StorageDenied:
+            return await self._ask_for_a_byte(key)
+
     def _stat(self, headers: Mapping[str, str], size: int | None) -> ObjectStat:
         """Also says `ObjectArchived`, before anything is read: the store knows what it archived."""
         archived = archived_by(headers)

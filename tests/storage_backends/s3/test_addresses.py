@@ -6,7 +6,6 @@ import pytest
 from aiohttp import web
 
 from storage_backends.base import (
-    ObjectChanged,
     ObjectNotFound,
     StorageDenied,
 )
@@ -117,9 +116,6 @@ async def test_a_region_that_the_store_tells(versity_bucket: Bucket) -> None:
     versity_bucket.put(key, b"bytes")
     options = versity_bucket.options(region="us-west-2")
     async with opened(S3Backend(versity_bucket.name, "", options)) as backend:
-        pin = f'"{"0" * 32}"'
-        with pytest.raises(ObjectChanged):
-            await backend.read(key, 0, 5, fingerprint=pin)
         pin = (await backend.stat(key)).fingerprint
         assert await backend.read(key, 0, 5, fingerprint=pin) == b"bytes"
 
@@ -177,4 +173,4 @@ async def test_a_redirect_is_not_followed(log: tuple[Bucket, RequestLog], prefix
     async with opened(backend):
         with pytest.raises(StorageDenied):
             await backend.stat("object")
-    assert len(requests()) == 1
+    assert [each.method for each in requests()] == ["HEAD", "GET"], "the latter may say why"
