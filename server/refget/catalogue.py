@@ -5,8 +5,8 @@ whether a file still is what was written down is checked where it is read.
 """
 
 import time
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, select, union
@@ -14,7 +14,14 @@ from sqlalchemy import Connection, Select, select, union
 from formats.fasta import FaiEntry
 from server.database import Database
 from server.refget.digests import Digests
-from server.refget.identifiers import AliasId, Md5Id, SequenceId, TruncatedId, UnknownId
+from server.refget.identifiers import (
+    RESERVED_NAMESPACES,
+    AliasId,
+    Md5Id,
+    SequenceId,
+    TruncatedId,
+    UnknownId,
+)
 from server.refget.registry import Alias, FileKind, Source
 from server.refget.tables import ALIASES, FILES, PLACES, SEQUENCES
 
@@ -60,7 +67,12 @@ class SequenceCatalogue:
     def __init__(self, database: Database, served: Iterable[str] = ()) -> None:
         self._database = database
         self._served = frozenset(served)
-        self._kept: OrderedDict[SequenceId, tuple[float, KnownSequence | None]] = OrderedDict()
+        self._kept: OrderedDict[SequenceId, tuple[float, KnownSequence]] = OrderedDict()
+
+    def serve(self, served: Iterable[str]) -> None:
+        """From now on these are the files in the locations."""
+        self._served = frozenset(served)
+        self.forget()
 
     def kept(self, wanted: SequenceId) -> KnownSequence | None:
         """The sequence, if it was looked up a moment ago."""
@@ -74,16 +86,19 @@ class SequenceCatalogue:
 
         Raises `AmbiguousId` for a name that several have, and `DatabaseUnavailable`.
         """
+        return self.kept(wanted) or await self.renew(wanted)
+
+    async def renew(self, wanted: SequenceId) -> KnownSequence | None:
+        """The same, whatever was looked up before."""
         if isinstance(wanted, UnknownId):
             return None
-        found = self.kept(wanted)
-        if found is None:
-            found = await self._database.execute(lambda each: self.look_up(each, wanted))
-            if found is not None:
-                self._kept[wanted] = (time.monotonic(), found)
-                self._kept.move_to_end(wanted)
-                if len(self._kept) > _MOST_KEPT:
-                    self._kept.popitem(last=False)
+        self._kept.pop(wanted, None)
+        found = await self._database.execute(lambda each: self.look_up(each, wanted))
+        if found is not None:
+            self._kept[wanted] = (time.monotonic(), found)
+            self._kept.move_to_end(wanted)
+            if len(self._kept) > _MOST_KEPT:
+                self._kept.popitem(last=False)
         return found
 
     def find_now(self, wanted: SequenceId) -> KnownSequence | None:
@@ -92,62 +107,80 @@ class SequenceCatalogue:
 
     def look_up(self, connection: Connection, wanted: SequenceId) -> KnownSequence | None:
         """The same, on a connection."""
-        found = [
-            sequence
-            for number in connection.scalars(_ids(wanted)).all()
-            if (sequence := self._sequence(connection, number)) is not None
-        ]
+        if isinstance(wanted, UnknownId):
+            return None
+        found = self._sequences(connection, connection.scalars(_ids(wanted)).all())
         if len(found) > 1:
-            raise AmbiguousId("several sequences have this name")
+            raise AmbiguousId("several sequences have this name; ask for one by its digest")
         return found[0] if found else None
+
+    async def find_all(self, trunc512s: Sequence[str]) -> dict[str, KnownSequence]:
+        """The sequences of some hundred digests, by these; of those that are there."""
+
+        def look_up(connection: Connection) -> dict[str, KnownSequence]:
+            wanted = select(SEQUENCES.c.id).where(SEQUENCES.c.trunc512.in_(trunc512s))
+            found = self._sequences(connection, connection.scalars(wanted).all())
+            return {each.digests.trunc512: each for each in found}
+
+        return await self._database.execute(look_up)
 
     async def md5s_called(self, name: str) -> frozenset[str]:
         """The MD5s of all sequences that some file or authority calls so."""
-        return await self._database.execute(lambda each: self._md5s_called(each, name))
+
+        def look_up(connection: Connection) -> frozenset[str]:
+            numbers = connection.scalars(_called(None, name)).all()
+            return frozenset(each.digests.md5 for each in self._sequences(connection, numbers))
+
+        return await self._database.execute(look_up)
+
+    async def authorities(self) -> list[str]:
+        """Who gave names to sequences, sorted; digests are no names."""
+        names = select(ALIASES.c.authority).where(ALIASES.c.authority.not_in(RESERVED_NAMESPACES))
+        ordered = names.distinct().order_by(ALIASES.c.authority)
+        return await self._database.execute(lambda each: list(each.scalars(ordered)))
 
     def forget(self) -> None:
         """Look everything up anew."""
         self._kept.clear()
 
-    def _md5s_called(self, connection: Connection, name: str) -> frozenset[str]:
-        numbers = connection.scalars(_called(None, name)).all()
-        found = (self._sequence(connection, number) for number in numbers)
-        return frozenset(each.digests.md5 for each in found if each is not None)
+    def _sequences(self, connection: Connection, numbers: Sequence[int]) -> list[KnownSequence]:
+        """Those that have a place now."""
+        places = self._places(connection, numbers)
+        aliases: defaultdict[int, list[Alias]] = defaultdict(list)
+        for alias in connection.execute(
+            select(ALIASES)
+            .where(ALIASES.c.sequence.in_(places))
+            .order_by(ALIASES.c.authority, ALIASES.c.alias)
+        ):
+            aliases[alias.sequence].append(Alias(alias.authority, alias.alias))
+        rows = connection.execute(select(SEQUENCES).where(SEQUENCES.c.id.in_(places)))
+        return [
+            KnownSequence(
+                Digests.from_trunc512(row.md5, row.trunc512),
+                row.length,
+                row.circular,
+                tuple(sorted(places[row.id], key=lambda each: _PREFERENCE.index(each.kind))),
+                tuple(aliases[row.id]),
+            )
+            for row in rows
+        ]
 
-    def _sequence(self, connection: Connection, number: int) -> KnownSequence | None:
-        places = self._places(connection, number)
-        if not places:
-            return None
-        row = connection.execute(select(SEQUENCES).where(SEQUENCES.c.id == number)).one()
-        names = select(ALIASES.c.authority, ALIASES.c.alias).where(ALIASES.c.sequence == number)
-        aliases = connection.execute(names.order_by(ALIASES.c.authority, ALIASES.c.alias))
-        return KnownSequence(
-            Digests.from_trunc512(row.md5, row.trunc512),
-            row.length,
-            row.circular,
-            places,
-            tuple(Alias(*alias) for alias in aliases),
-        )
-
-    def _places(self, connection: Connection, number: int) -> tuple[Place, ...]:
+    def _places(self, connection: Connection, numbers: Sequence[int]) -> dict[int, list[Place]]:
+        """Where sequences are, by their numbers."""
         joined = select(PLACES, FILES.c.url, FILES.c.kind, FILES.c.source, FILES.c.fingerprint)
         rows = connection.execute(
             joined.join(FILES, FILES.c.id == PLACES.c.file)
-            .where(PLACES.c.sequence == number)
+            .where(PLACES.c.sequence.in_(numbers))
             .order_by(FILES.c.id, PLACES.c.position)
         )
-        places = [
-            Place(
-                row.url,
-                FileKind(row.kind),
-                row.fingerprint,
-                row.position,
-                FaiEntry(row.name, row.length, row.offset, row.line_bases, row.line_width),
-            )
-            for row in rows
-            if row.source != Source.LOCATION or row.url in self._served
-        ]
-        return tuple(sorted(places, key=lambda place: _PREFERENCE.index(place.kind)))
+        places: dict[int, list[Place]] = {}
+        for row in rows:
+            if row.source == Source.LOCATION and row.url not in self._served:
+                continue
+            entry = FaiEntry(row.name, row.length, row.offset, row.line_bases, row.line_width)
+            place = Place(row.url, FileKind(row.kind), row.fingerprint, row.position, entry)
+            places.setdefault(row.sequence, []).append(place)
+        return places
 
 
 def _ids(wanted: SequenceId) -> Select[int]:
