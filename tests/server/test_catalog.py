@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
 def catalog(*locations: tuple[str, Path] | tuple[str, Path, str]) -> Catalog:
     served = []
     for name, path, *only in locations:
-        served.append(ServedLocation(name, name, LocalBackend(path), *only))
+        served.append(ServedLocation(name, name, LocalBackend(path), only=next(iter(only), None)))
     return Catalog(served)
 
 
