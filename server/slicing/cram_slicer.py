@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +13,7 @@ from formats.regions import Interval, Region
 from formats.source import ByteSource
 from server.slicing.cram import plan_cram
 from server.slicing.fasta_files import FastaFile
-from server.slicing.references import ConfiguredReferences
+from server.slicing.references import ConfiguredReferences, References, SeveralReferences
 from server.slicing.segments import Segment
 from server.slicing.selection import Selection
 from server.slicing.slicers import MOST_EDGES
@@ -29,14 +29,20 @@ _LONGEST_EDGE = 1 << 22
 class CramServices:
     """The decoding processes, the reference sequences and the cache that all CRAM files share.
 
-    `find_fasta` lists the configured FASTA files; it is called when a reference is first needed.
+    `find_fasta` lists the configured FASTA files; it is called when a reference is first needed
+    that is not among those `known`.
     """
 
     def __init__(
-        self, pool: WorkerPool, find_fasta: Callable[[], Iterable[FastaFile]], edge_bytes: int
+        self,
+        pool: WorkerPool,
+        find_fasta: Callable[[], Iterable[FastaFile]],
+        edge_bytes: int,
+        known: Sequence[References] = (),
     ) -> None:
         self.pool = pool
-        self.references = ConfiguredReferences(find_fasta)
+        self._configured = ConfiguredReferences(find_fasta)
+        self.references = SeveralReferences((*known, self._configured))
         self._cache = EdgeCache(edge_bytes)
         self._inexact: set[Hashable] = set()
         self._lock = threading.Lock()
@@ -50,7 +56,7 @@ class CramServices:
     def close(self) -> None:
         """End the processes and close the FASTA files."""
         self.pool.close()
-        self.references.close()
+        self._configured.close()
 
     def _warn_inexact(self, key: Hashable, error: Exception) -> None:
         """Once per object."""

@@ -7,9 +7,10 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from formats.errors import CorruptData, FormatError
 from formats.fasta import FaiEntry, FastaReader, parse_fai, parse_gzi
@@ -82,6 +83,33 @@ class OpenFasta:
     def _close_unused(self) -> None:
         if self._closing and not self._readers:
             self._open.close()
+
+
+class Residues(Protocol):
+    """One reference sequence."""
+
+    def residues(self, start: int, end: int) -> bytes:
+        """Residues `[start, end)` in upper case, cut to the sequence; waits for storage."""
+        ...
+
+
+class References(Protocol):
+    """Where reference sequences are found."""
+
+    def find(self, name: str, length: int, md5: str | None) -> Residues | None:
+        """The sequence with this MD5; when there is no MD5, the one with this name and length."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralReferences:
+    """References in several places; what the first has is taken from there."""
+
+    places: Sequence[References]
+
+    def find(self, name: str, length: int, md5: str | None) -> Residues | None:
+        found = (place.find(name, length, md5) for place in self.places)
+        return next((each for each in found if each is not None), None)
 
 
 @dataclass(eq=False, slots=True)

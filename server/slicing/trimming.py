@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-from server.slicing.references import ReferenceStore
+from server.slicing.references import References
 from server.slicing.workers import WorkerPool
 
 
@@ -50,7 +50,7 @@ class Trimmer:
     told why a container goes out whole."""
 
     pool: WorkerPool
-    references: ReferenceStore
+    references: References
     cache: EdgeCache | None = None
     key: Hashable = None
     on_inexact: Callable[[Exception], None] | None = None

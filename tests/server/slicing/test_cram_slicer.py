@@ -21,7 +21,7 @@ ORDER = [3, 1, 4, 0, 2]
 def services(pool: WorkerPool, fasta: Path) -> Iterator[CramServices]:
     services = CramServices(pool, lambda: [FastaOnDisk(fasta)], 1 << 20)
     yield services
-    services.references.close()
+    services._configured.close()
 
 
 def slicer_of(cram: Cram, services: CramServices) -> CramSlicer:
