@@ -5,23 +5,31 @@ catalogue says of a file holds for one fingerprint only: a file that changed beg
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
+from typing import TypeVar
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
-from formats.fasta import FaiEntry
+from formats.fasta import FaiEntry, GziEntry, parse_gzi
+from formats.fasta_index import write_gzi
 from server.refget.digests import Digests
 from server.refget.seqcol import Collection
 from server.refget.tables import (
     ALIASES,
     ATTRIBUTES,
+    BLOCKS,
     COLLECTIONS,
     FILES,
     PLACES,
     SEQUENCES,
 )
+
+T = TypeVar("T")
+
+_AT_ONCE = 500  # values in one statement: databases have limits
 
 
 class FileKind(StrEnum):
@@ -57,6 +65,25 @@ class OpenedFile:
     complete: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The record at a position of a file, and its sequence of `length` residues."""
+
+    position: int
+    entry: FaiEntry
+    digests: Digests
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenRecord:
+    """A record that the catalogue knows; `id`: of its sequence."""
+
+    record: Record
+    id: int
+    circular: bool
+
+
 def open_file(
     connection: Connection, url: str, kind: FileKind, source: Source, fingerprint: str
 ) -> OpenedFile:
@@ -76,6 +103,26 @@ def open_file(
     return OpenedFile(connection.execute(made).scalar_one(), 0, complete=False)
 
 
+def add_records(connection: Connection, file: OpenedFile, records: Sequence[Record]) -> None:
+    """Write down records of a file."""
+    ids = add_sequences(connection, [(each.digests, each.length) for each in records])
+    rows = [
+        {
+            "file": file.id,
+            "position": each.position,
+            "sequence": number,
+            "name": each.entry.name,
+            "length": each.entry.length,
+            "offset": each.entry.offset,
+            "line_bases": each.entry.line_bases,
+            "line_width": each.entry.line_width,
+        }
+        for each, number in zip(records, ids, strict=True)
+    ]
+    if rows:
+        connection.execute(insert(PLACES), rows)
+
+
 def add_record(
     connection: Connection,
     file: OpenedFile,
@@ -84,40 +131,96 @@ def add_record(
     digests: Digests,
     length: int,
 ) -> int:
-    """Write down the record at a position of a file, whose sequence has `length` residues; the id
-    of the sequence."""
-    sequence = add_sequence(connection, digests, length)
-    values = {
-        "file": file.id,
-        "position": position,
-        "sequence": sequence,
-        "name": entry.name,
-        "length": entry.length,
-        "offset": entry.offset,
-        "line_bases": entry.line_bases,
-        "line_width": entry.line_width,
-    }
-    connection.execute(insert(PLACES).values(**values))
-    return sequence
+    """The same for one record; the id of its sequence."""
+    add_records(connection, file, [Record(position, entry, digests, length)])
+    return add_sequence(connection, digests, length)
 
 
 def add_sequence(connection: Connection, digests: Digests, length: int) -> int:
     """The id of the sequence with these digests, which becomes known if it is not."""
-    known = select(SEQUENCES.c.id).where(SEQUENCES.c.trunc512 == digests.trunc512)
-    found: int | None = connection.execute(known).scalar_one_or_none()
-    if found is None:
-        values = {"md5": digests.md5, "trunc512": digests.trunc512, "length": length}
-        made = insert(SEQUENCES).values(**values, circular=False).returning(SEQUENCES.c.id)
-        found = int(connection.execute(made).scalar_one())
+    return add_sequences(connection, [(digests, length)])[0]
+
+
+def add_sequences(connection: Connection, sequences: Sequence[tuple[Digests, int]]) -> list[int]:
+    """The same for several, each with its length."""
+    wanted = {digests.trunc512: (digests.md5, length) for digests, length in sequences}
+    known = _ids_of(connection, wanted)
+    missing = [
+        {"trunc512": trunc512, "md5": md5, "length": length, "circular": False}
+        for trunc512, (md5, length) in wanted.items()
+        if trunc512 not in known
+    ]
+    if missing:
+        connection.execute(insert(SEQUENCES), missing)
+        known |= _ids_of(connection, [str(each["trunc512"]) for each in missing])
+    return [known[digests.trunc512] for digests, _ in sequences]
+
+
+def _ids_of(connection: Connection, trunc512s: Iterable[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for some in _portions(trunc512s):
+        rows = select(SEQUENCES.c.trunc512, SEQUENCES.c.id).where(SEQUENCES.c.trunc512.in_(some))
+        found.update((row.trunc512, row.id) for row in connection.execute(rows))
     return found
+
+
+def records_of(connection: Connection, file: int) -> list[WrittenRecord]:
+    """What is written down of a file, in its order."""
+    joined = select(PLACES, SEQUENCES.c.md5, SEQUENCES.c.trunc512, SEQUENCES.c.circular)
+    joined = joined.add_columns(SEQUENCES.c.length.label("residues"))
+    rows = connection.execute(
+        joined.join(SEQUENCES, SEQUENCES.c.id == PLACES.c.sequence)
+        .where(PLACES.c.file == file)
+        .order_by(PLACES.c.position)
+    )
+    return [
+        WrittenRecord(
+            Record(
+                row.position,
+                FaiEntry(row.name, row.length, row.offset, row.line_bases, row.line_width),
+                Digests.from_trunc512(row.md5, row.trunc512),
+                row.residues,
+            ),
+            row.sequence,
+            row.circular,
+        )
+        for row in rows
+    ]
+
+
+def set_blocks(connection: Connection, file: OpenedFile, blocks: Sequence[GziEntry]) -> None:
+    """Write down where the BGZF blocks of a file begin."""
+    connection.execute(delete(BLOCKS).where(BLOCKS.c.file == file.id))
+    packed = zlib.compress(write_gzi(blocks), 1)
+    connection.execute(insert(BLOCKS).values(file=file.id, gzi=packed))
+
+
+def blocks_of(connection: Connection, url: str, fingerprint: str) -> tuple[GziEntry, ...] | None:
+    """Where the BGZF blocks of that version of a file begin, if it is written down."""
+    joined = select(BLOCKS.c.gzi).join(FILES, FILES.c.id == BLOCKS.c.file)
+    found = joined.where(FILES.c.url == url, FILES.c.fingerprint == fingerprint)
+    packed = connection.execute(found).scalar_one_or_none()
+    return None if packed is None else parse_gzi(zlib.decompress(packed))
 
 
 def add_alias(connection: Connection, sequence: int, alias: Alias) -> None:
     """Give a sequence a name, if it has not got it."""
-    values = {"authority": alias.authority, "alias": alias.alias, "sequence": sequence}
-    same = [ALIASES.c[name] == value for name, value in values.items()]
-    if connection.execute(select(ALIASES).where(*same)).first() is None:
-        connection.execute(insert(ALIASES).values(**values))
+    add_aliases(connection, [(sequence, alias)])
+
+
+def add_aliases(connection: Connection, aliases: Iterable[tuple[int, Alias]]) -> int:
+    """Give sequences names that they have not got; how many were new."""
+    wanted = dict.fromkeys((each.authority, each.alias, number) for number, each in aliases)
+    for some in _portions({number for _, _, number in wanted}):
+        rows = select(ALIASES.c.authority, ALIASES.c.alias, ALIASES.c.sequence)
+        for row in connection.execute(rows.where(ALIASES.c.sequence.in_(some))):
+            wanted.pop((row.authority, row.alias, row.sequence), None)
+    names = ("authority", "alias", "sequence")
+    if wanted:
+        connection.execute(
+            insert(ALIASES), [dict(zip(names, each, strict=True)) for each in wanted]
+        )
+    return len(wanted)
 
 
 def set_circular(connection: Connection, sequence: int) -> None:
@@ -152,6 +255,7 @@ def add_collection(connection: Connection, collection: Collection) -> None:
 def remove_file(connection: Connection, file: int) -> None:
     """Forget a file, and what no other file holds."""
     connection.execute(delete(PLACES).where(PLACES.c.file == file))
+    connection.execute(delete(BLOCKS).where(BLOCKS.c.file == file))
     connection.execute(delete(FILES).where(FILES.c.id == file))
     forget_orphans(connection)
 
@@ -177,3 +281,9 @@ def files_of(connection: Connection, sources: Sequence[Source]) -> list[str]:
     """The URLs of the files that are in the catalogue for one of these reasons."""
     rows = select(FILES.c.url).where(FILES.c.source.in_(sources)).order_by(FILES.c.url)
     return list(connection.execute(rows).scalars())
+
+
+def _portions(values: Iterable[T]) -> Iterator[list[T]]:
+    remaining = iter(values)
+    while some := list(islice(remaining, _AT_ONCE)):
+        yield some

@@ -48,7 +48,9 @@ FILES = Table(
 )
 
 # `position` counts the records of a file from 0. Lines as in a .fai; of a flat file one line.
-# `length` is that of the record: more than its sequence's where it holds what is no letter.
+# `length` is that of the record: more than its sequence's where it holds what is no letter. Where
+# lines have no bases it cannot be read (they are uneven), and is stored flat. Of 2bit, `line_bases`
+# and `line_width` are the number of blocks of N and the offset of their table.
 PLACES = Table(
     "refget_places",
     METADATA,
@@ -60,6 +62,15 @@ PLACES = Table(
     Column("offset", BigInteger, nullable=False),
     Column("line_bases", BigInteger, nullable=False),
     Column("line_width", BigInteger, nullable=False),
+)
+
+# Where the BGZF blocks of a file begin: a .gzi, deflated. It was made by the pass that made the
+# digests and holds for the same fingerprint, which nobody can say of a .gzi beside the file.
+BLOCKS = Table(
+    "refget_blocks",
+    METADATA,
+    Column("file", ForeignKey("refget_files.id", ondelete="CASCADE"), primary_key=True),
+    Column("gzi", LargeBinary, nullable=False),
 )
 
 ALIASES = Table(
