@@ -2,13 +2,14 @@
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2s
 
 from aiohttp import web
 
 from auth.capability import Capability, CapabilityCodec
+from formats.errors import UnknownReference
 from server.catalog import Catalog, DataObject
 from server.errors import naming
 from server.htsget.delivery import send
@@ -19,6 +20,7 @@ from server.htsget.ticket import TicketMaker
 from server.http_range import block_range, if_none_match_holds
 from server.limits import OBJECT, SENT, read_body
 from server.model import DataClass, Endpoint, Format
+from server.refget.contig_names import ContigNames
 from server.service_info import negotiate
 from server.slicing.library import Library, Plan
 from server.slicing.selection import Selection
@@ -39,7 +41,7 @@ _AUTHORITY = re.compile(
 @dataclass(frozen=True, slots=True)
 class HtsgetRoutes:
     """Handlers over the parts that do the work. `public_url`: what ticket URLs begin with, if
-    fixed."""
+    fixed. `contig_names`: what knows references by other names than their files do, if any does."""
 
     catalog: Catalog
     library: Library
@@ -48,6 +50,7 @@ class HtsgetRoutes:
     public_url: str | None
     max_regions: int
     log_key: bytes
+    contig_names: ContigNames | None = None
 
     def add_to(self, app: web.Application) -> None:
         """Register `/reads/…`, `/variants/…` and `/blocks/…`."""
@@ -93,6 +96,16 @@ class HtsgetRoutes:
         if query.data_class is DataClass.HEADER:
             return self.tickets.header(item, origin)
         slicer = await self.library.slicer(item, indexed=query.regions is not None)
+        try:
+            return await self._records(query, item, slicer, origin)
+        except UnknownReference:
+            if self.contig_names is None or query.regions is None:
+                raise
+        # Only now: a name that the object itself knows is looked up nowhere else.
+        regions = await self.contig_names.resolve(item, slicer, query.regions)
+        return await self._records(replace(query, regions=regions), item, slicer, origin)
+
+    async def _records(self, query: Query, item: DataObject, slicer: Slicer, origin: str) -> bytes:
         if item.location.direct and isinstance(item.backend, Presigner):
             selections = await asyncio.to_thread(self.tickets.select, item, slicer, query.regions)
             seconds = self.codec.lifetime

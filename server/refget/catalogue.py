@@ -15,6 +15,7 @@ from formats.fasta import FaiEntry
 from server.database import Database
 from server.refget.digests import Digests
 from server.refget.identifiers import (
+    MAX_LENGTH,
     RESERVED_NAMESPACES,
     AliasId,
     Md5Id,
@@ -27,6 +28,7 @@ from server.refget.tables import ALIASES, FILES, PLACES, SEQUENCES
 
 _MOST_KEPT = 16_384
 _SECONDS = 10.0
+_M5 = ALIASES.alias("m5s")  # where the M5 of SAM is not the MD5
 _PREFERENCE = (FileKind.FLAT, FileKind.FASTA, FileKind.TWOBIT)
 
 
@@ -124,14 +126,30 @@ class SequenceCatalogue:
 
         return await self._database.execute(look_up)
 
-    async def md5s_called(self, name: str) -> frozenset[str]:
-        """The MD5s of all sequences that some file or authority calls so."""
+    async def md5s_called(self, names: Iterable[str]) -> dict[str, frozenset[str]]:
+        """By each of some hundred names the MD5s, or M5s, of all sequences that some file or
+        authority calls so; names that nobody uses are left out."""
+        wanted = [name for name in names if 0 < len(name) <= MAX_LENGTH and name.isprintable()]
 
-        def look_up(connection: Connection) -> frozenset[str]:
-            numbers = connection.scalars(_called(None, name)).all()
-            return frozenset(each.digests.md5 for each in self._sequences(connection, numbers))
+        def look_up(connection: Connection) -> dict[str, set[str]]:
+            recorded = select(PLACES.c.name, PLACES.c.sequence).where(PLACES.c.name.in_(wanted))
+            named = select(ALIASES.c.alias, ALIASES.c.sequence).where(ALIASES.c.alias.in_(wanted))
+            called = union(recorded, named).subquery()
+            joined = select(called.c.name, SEQUENCES.c.id, SEQUENCES.c.md5, _M5.c.alias.label("m5"))
+            joined = joined.add_columns(FILES.c.source, FILES.c.url).distinct()
+            found: defaultdict[str, set[str]] = defaultdict(set)
+            for row in connection.execute(
+                joined.join(SEQUENCES, SEQUENCES.c.id == called.c.sequence)
+                .join(PLACES, PLACES.c.sequence == SEQUENCES.c.id)
+                .join(FILES, FILES.c.id == PLACES.c.file)
+                .outerjoin(_M5, (_M5.c.sequence == SEQUENCES.c.id) & (_M5.c.authority == "md5"))
+            ):
+                if self._is_there(row.source, row.url):
+                    found[row.name].update(filter(None, (row.md5, row.m5)))
+            return found
 
-        return await self._database.execute(look_up)
+        found = await self._database.execute(look_up)
+        return {name: frozenset(md5s) for name, md5s in found.items()}
 
     async def authorities(self) -> list[str]:
         """Who gave names to sequences, sorted; digests are no names."""
@@ -175,12 +193,15 @@ class SequenceCatalogue:
         )
         places: dict[int, list[Place]] = {}
         for row in rows:
-            if row.source == Source.LOCATION and row.url not in self._served:
+            if not self._is_there(row.source, row.url):
                 continue
             entry = FaiEntry(row.name, row.length, row.offset, row.line_bases, row.line_width)
             place = Place(row.url, FileKind(row.kind), row.fingerprint, row.position, entry)
             places.setdefault(row.sequence, []).append(place)
         return places
+
+    def _is_there(self, source: str, url: str) -> bool:
+        return source != Source.LOCATION or url in self._served
 
 
 def _ids(wanted: SequenceId) -> Select[int]:
