@@ -132,17 +132,20 @@ class SequenceCatalogue:
         wanted = [name for name in names if 0 < len(name) <= MAX_LENGTH and name.isprintable()]
 
         def look_up(connection: Connection) -> dict[str, set[str]]:
-            recorded = select(PLACES.c.name, PLACES.c.sequence).where(PLACES.c.name.in_(wanted))
-            named = select(ALIASES.c.alias, ALIASES.c.sequence).where(ALIASES.c.alias.in_(wanted))
-            called = union(recorded, named).subquery()
-            joined = select(called.c.name, SEQUENCES.c.id, SEQUENCES.c.md5, _M5.c.alias.label("m5"))
-            joined = joined.add_columns(FILES.c.source, FILES.c.url).distinct()
+            columns = (SEQUENCES.c.md5, _M5.c.alias.label("m5"), FILES.c.source, FILES.c.url)
+            placed = SEQUENCES.join(PLACES, PLACES.c.sequence == SEQUENCES.c.id)
+            placed = placed.join(FILES, FILES.c.id == PLACES.c.file).outerjoin(
+                _M5, (_M5.c.sequence == SEQUENCES.c.id) & (_M5.c.authority == "md5")
+            )
+            aliased = placed.join(ALIASES, ALIASES.c.sequence == SEQUENCES.c.id)
+            recorded = select(PLACES.c.name, *columns).select_from(placed)
+            named = select(ALIASES.c.alias, *columns).select_from(aliased)
             found: defaultdict[str, set[str]] = defaultdict(set)
             for row in connection.execute(
-                joined.join(SEQUENCES, SEQUENCES.c.id == called.c.sequence)
-                .join(PLACES, PLACES.c.sequence == SEQUENCES.c.id)
-                .join(FILES, FILES.c.id == PLACES.c.file)
-                .outerjoin(_M5, (_M5.c.sequence == SEQUENCES.c.id) & (_M5.c.authority == "md5"))
+                union(
+                    recorded.where(PLACES.c.name.in_(wanted)),
+                    named.where(ALIASES.c.alias.in_(wanted)),
+                )
             ):
                 if self._is_there(row.source, row.url):
                     found[row.name].update(filter(None, (row.md5, row.m5)))

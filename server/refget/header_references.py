@@ -21,14 +21,11 @@ class HeaderReference(NamedTuple):
     """A reference as a header declares it.
 
     `length` in bases and `md5`, in lower case, are None where the header does not tell them.
-    `circular` and `aliases` are what TP and AN of `@SQ` say (SAMv1 section 1.3).
     """
 
     name: str
     length: int | None
     md5: str | None
-    circular: bool = False
-    aliases: tuple[str, ...] = ()
 
 
 def references_of(text: str) -> tuple[HeaderReference, ...]:
@@ -47,13 +44,8 @@ def references_of(text: str) -> tuple[HeaderReference, ...]:
 def _sequences(text: str) -> Iterator[HeaderReference]:
     for line in _SQ.finditer(text):
         fields = {item[:2]: item[3:] for item in line[1].rstrip("\r").split("\t")}
-        aliases = fields.get("AN", "")
         yield HeaderReference(
-            fields.get("SN", ""),
-            _length(fields.get("LN", "")),
-            _md5(fields.get("M5", "")),
-            fields.get("TP") == "circular",
-            tuple(filter(None, aliases.split(","))) if aliases else (),
+            fields.get("SN", ""), _length(fields.get("LN", "")), _md5(fields.get("M5", ""))
         )
 
 
