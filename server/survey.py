@@ -21,7 +21,10 @@ from storage_backends.base import (
 FASTA = (".fa", ".fasta", ".fna", ".fa.gz", ".fasta.gz", ".fna.gz", ".fa.bgz", ".fasta.bgz")
 """The extensions by which reference sequences are found."""
 
-SERVABLE = (*(extension for each in EXTENSIONS.values() for extension in each), *FASTA)
+SEQUENCES = (*FASTA, ".2bit")
+"""The extensions of all files that sequences are served from."""
+
+SERVABLE = (*(extension for each in EXTENSIONS.values() for extension in each), *SEQUENCES)
 """The extensions of all files that a location is of use for."""
 
 
@@ -98,8 +101,24 @@ def fasta_files(catalog: Catalog, patterns: Sequence[str]) -> Iterator[FastaFile
     A location that cannot be listed, or refuses to be, has none. Ends with the `StorageError` of
     one that could not be listed now.
     """
+    yield from _of_all(catalog, patterns, FASTA)
+
+
+def sequence_files(catalog: Catalog, patterns: Sequence[str]) -> Iterator[FastaFile]:
+    """The same, and 2bit files too."""
+    yield from _of_all(catalog, patterns, SEQUENCES)
+
+
+def fasta_among(listings: Iterable[Listing], patterns: Sequence[str]) -> Iterator[FastaFile]:
+    """The FASTA files that are listed and those on disk that match `patterns`, each once."""
+    return _among(listings, patterns, FASTA)
+
+
+def _of_all(
+    catalog: Catalog, patterns: Sequence[str], extensions: tuple[str, ...]
+) -> Iterator[FastaFile]:
     listings = [listing(location) for location in catalog.locations]
-    yield from fasta_among(listings, patterns)
+    yield from _among(listings, patterns, extensions)
     for each in listings:
         if each.failure is not None and not isinstance(
             each.failure, StorageDenied | ObjectNotFound
@@ -107,20 +126,27 @@ def fasta_files(catalog: Catalog, patterns: Sequence[str]) -> Iterator[FastaFile
             raise each.failure
 
 
-def fasta_among(listings: Iterable[Listing], patterns: Sequence[str]) -> Iterator[FastaFile]:
-    """The FASTA files that are listed and those on disk that match `patterns`, each once."""
+def _among(
+    listings: Iterable[Listing], patterns: Sequence[str], extensions: tuple[str, ...]
+) -> Iterator[FastaFile]:
     files: dict[str, FastaFile] = {}
+    others = tuple(each for each in SEQUENCES if each not in extensions)
     for each in listings:
         for key in each.keys:
-            if key.endswith(FASTA):
+            if key.endswith(extensions):
                 stored = StoredFasta(each.location.backend, key)
                 files.setdefault(stored.name, stored)
     for pattern in patterns:
         for name in sorted(glob(pattern, recursive=True)):  # noqa: PTH207
-            files.setdefault(name, FastaOnDisk(Path(name)))
+            if not name.endswith(others):
+                files.setdefault(name, FastaOnDisk(Path(name)))
     return iter(files.values())
 
 
 def unmatched(patterns: Sequence[str]) -> Iterator[str]:
-    """The patterns of FASTA files that match nothing."""
-    return (pattern for pattern in patterns if not glob(pattern, recursive=True))  # noqa: PTH207
+    """The patterns of files on disk that match nothing."""
+    return (
+        pattern
+        for pattern in patterns
+        if "://" not in pattern and not glob(pattern, recursive=True)  # noqa: PTH207
+    )

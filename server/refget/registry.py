@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
 from formats.fasta import FaiEntry, GziEntry, parse_gzi
 from formats.fasta_index import write_gzi
@@ -66,6 +66,19 @@ class OpenedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A file in the catalogue; `collection`: the digest of what it holds, once it is `complete`."""
+
+    id: int
+    url: str
+    kind: FileKind
+    source: Source
+    fingerprint: str
+    complete: bool
+    collection: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """The record at a position of a file, and its sequence of `length` residues."""
 
@@ -87,7 +100,11 @@ class WrittenRecord:
 def open_file(
     connection: Connection, url: str, kind: FileKind, source: Source, fingerprint: str
 ) -> OpenedFile:
-    """Begin, or go on with, a file; everything known of another version of it is forgotten."""
+    """Begin, or go on with, a file; the records of another version of it are forgotten.
+
+    What their sequences are called is not: `forget_orphans` does that, when it is known which of
+    them the new version holds as well.
+    """
     row = connection.execute(select(FILES).where(FILES.c.url == url)).one_or_none()
     if row is not None and (row.fingerprint, row.kind) == (fingerprint, kind):
         # What somebody added stays added, also where serving finds it in a location.
@@ -96,15 +113,15 @@ def open_file(
         count = select(func.count()).where(PLACES.c.file == row.id)
         return OpenedFile(row.id, connection.execute(count).scalar_one(), row.complete)
     if row is not None:
-        remove_file(connection, row.id)
+        _remove(connection, row.id)
         source = max(source, Source(row.source), key=lambda each: each is Source.ADDED)
     values = {"url": url, "kind": kind, "source": source, "fingerprint": fingerprint}
     made = insert(FILES).values(**values, complete=False).returning(FILES.c.id)
     return OpenedFile(connection.execute(made).scalar_one(), 0, complete=False)
 
 
-def add_records(connection: Connection, file: OpenedFile, records: Sequence[Record]) -> None:
-    """Write down records of a file."""
+def add_records(connection: Connection, file: OpenedFile, records: Sequence[Record]) -> list[int]:
+    """Write down records of a file; the ids of their sequences."""
     ids = add_sequences(connection, [(each.digests, each.length) for each in records])
     rows = [
         {
@@ -121,6 +138,7 @@ def add_records(connection: Connection, file: OpenedFile, records: Sequence[Reco
     ]
     if rows:
         connection.execute(insert(PLACES), rows)
+    return ids
 
 
 def add_record(
@@ -131,9 +149,8 @@ def add_record(
     digests: Digests,
     length: int,
 ) -> int:
-    """The same for one record; the id of its sequence."""
-    add_records(connection, file, [Record(position, entry, digests, length)])
-    return add_sequence(connection, digests, length)
+    """The same for one record."""
+    return add_records(connection, file, [Record(position, entry, digests, length)])[0]
 
 
 def add_sequence(connection: Connection, digests: Digests, length: int) -> int:
@@ -254,10 +271,14 @@ def add_collection(connection: Connection, collection: Collection) -> None:
 
 def remove_file(connection: Connection, file: int) -> None:
     """Forget a file, and what no other file holds."""
+    _remove(connection, file)
+    forget_orphans(connection)
+
+
+def _remove(connection: Connection, file: int) -> None:
     connection.execute(delete(PLACES).where(PLACES.c.file == file))
     connection.execute(delete(BLOCKS).where(BLOCKS.c.file == file))
     connection.execute(delete(FILES).where(FILES.c.id == file))
-    forget_orphans(connection)
 
 
 def forget_orphans(connection: Connection) -> None:
@@ -275,6 +296,27 @@ def forget_orphans(connection: Connection) -> None:
         )
     )
     connection.execute(delete(ATTRIBUTES).where(~named))
+
+
+def known_file(connection: Connection, url: str) -> KnownFile | None:
+    """What is written down of a file as a whole."""
+    row = connection.execute(select(FILES).where(FILES.c.url == url)).one_or_none()
+    return None if row is None else _known_file(row)
+
+
+def known_files(connection: Connection) -> list[KnownFile]:
+    """The same of every file, in the order they came."""
+    return [_known_file(row) for row in connection.execute(select(FILES).order_by(FILES.c.id))]
+
+
+def flat_urls(connection: Connection) -> list[str]:
+    """The URLs of the files that are one sequence and nothing else."""
+    return list(connection.scalars(select(FILES.c.url).where(FILES.c.kind == FileKind.FLAT)))
+
+
+def _known_file(row: Row[Any]) -> KnownFile:
+    kind, source = FileKind(row.kind), Source(row.source)
+    return KnownFile(row.id, row.url, kind, source, row.fingerprint, row.complete, row.collection)
 
 
 def files_of(connection: Connection, sources: Sequence[Source]) -> list[str]:
