@@ -32,6 +32,7 @@ from formats.errors import CorruptData, FormatError, UnindexableRange, UnknownRe
 from server.database import DatabaseUnavailable
 from server.http_range import MalformedRange, RangeNotSatisfiable
 from server.refget.catalogue import AmbiguousId, SequencePending
+from server.refget.files import SequenceUnavailable
 from server.refget.media_types import NotAcceptable
 from server.refget.seqcol import CollectionTooLarge, InvalidCollection
 from server.refget.subsequence import (
@@ -135,6 +136,7 @@ ERRORS: Mapping[type[Exception], tuple[ErrorType, str | None]] = {
     ),
     NotAcceptable: (ErrorType.NOT_ACCEPTABLE, None),
     AmbiguousId: (ErrorType.CONFLICT, None),
+    SequenceUnavailable: (ErrorType.NOT_FOUND, "no such sequence"),
     SequencePending: (
         ErrorType.UNAVAILABLE,
         "not all sequences of this server are known yet; try again later",

@@ -13,6 +13,7 @@ from server import errors, http_range
 from server.database import DatabaseUnavailable
 from server.errors import ERRORS, describe, error_middleware, naming, respond
 from server.refget.catalogue import AmbiguousId, SequencePending
+from server.refget.files import SequenceUnavailable
 from server.refget.media_types import NotAcceptable
 from server.refget.seqcol import CollectionError, CollectionTooLarge, InvalidCollection
 from server.refget.subsequence import (
@@ -97,6 +98,7 @@ TABLE = [
     (CircularNotSupported(SECRET), 501, "InternalServerError"),
     (NotAcceptable("given as text"), 406, "InvalidInput"),
     (AmbiguousId("several have this name"), 409, "InvalidInput"),
+    (SequenceUnavailable(SECRET), 404, "NotFound"),
     (SequencePending(SECRET), 503, "InternalServerError"),
     (InvalidCollection("no array"), 400, "InvalidInput"),
     (CollectionTooLarge("too many"), 413, "PayloadTooLarge"),
