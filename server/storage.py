@@ -1,5 +1,6 @@
 """From a configured location to the backend that holds its objects."""
 
+from collections.abc import Sequence
 from typing import TypedDict
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +17,19 @@ def open_location(location: Location, cache: CacheSection) -> ServedLocation:
     backend, only = where(location, cache)
     dataset = location.dataset or location.name
     return ServedLocation(location.name, dataset, backend, only, location.delivery == "direct")
+
+
+def open_file(
+    url: str, locations: Sequence[Location], cache: CacheSection
+) -> tuple[StorageBackend, str]:
+    """Where to read one file of a store, `s3://` or `https://`, by what is known of the location
+    that it lies in; `ConfigurationError` when it cannot be."""
+    within = [each for each in locations if url.startswith(each.url.rstrip("/") + "/")]
+    best = max(within, key=lambda each: len(each.url), default=Location(url=url))
+    served = open_location(best.model_copy(update={"url": url}), cache)
+    if served.only is None:
+        raise ConfigurationError(f"{url.partition('?')[0]}: not a FASTA or 2bit file by its name")
+    return served.backend, served.only
 
 
 def _open_local(location: Location, cache: CacheSection) -> tuple[StorageBackend, str | None]:

@@ -53,6 +53,7 @@ def command_line() -> argparse.ArgumentParser:
     _add_check(commands.add_parser("check", help="look for what is wrong with files and indexes"))
     _add_explain(commands.add_parser("explain", help="show what a region costs and sends"))
     _add_index(commands.add_parser("index", help="build the indexes that are missing"))
+    _add_refget(commands.add_parser("refget", help="add reference sequences, list, verify them"))
     return parser
 
 
@@ -96,6 +97,45 @@ def _add_index(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_index)
 
 
+def _add_refget(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_refget)
+    actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
+    add = actions.add_parser("add", help="write down what FASTA and 2bit files hold")
+    add.add_argument(
+        "files", nargs="+", metavar="FILE", help="on disk, s3://bucket/key or https://host/path"
+    )
+    add.add_argument("--flat", action="store_true", help="store the sequences once more, for speed")
+    add.add_argument(
+        "--aliases",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="NCBI assembly reports and .dict files",
+    )
+    add.add_argument(
+        "--circular",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
+        help="sequences that are circular, by name or digest",
+    )
+    found = actions.add_parser("list", help="show files, sequences and collections")
+    found.add_argument("--json", action="store_true", help="for programs")
+    verify = actions.add_parser("verify", help="digest all sequences again, say what changed")
+    remove = actions.add_parser("remove", help="forget files, and sequences stored for them only")
+    remove.add_argument(
+        "targets",
+        nargs="+",
+        metavar="TARGET",
+        help="file, digest of a collection, or id of a stored sequence",
+    )
+    for each in (add, found, verify, remove):
+        each.add_argument("--config", type=Path, metavar="FILE", help="TOML settings")
+
+
 def _serve(options: argparse.Namespace) -> int:
     section = {name: getattr(options, name) for name in ("host", "port", "workers")}
     given = {name: value for name, value in section.items() if value is not None}
@@ -133,6 +173,12 @@ def _index(options: argparse.Namespace) -> int:
     from server.cli.index import index
 
     return index(options)
+
+
+def _refget(options: argparse.Namespace) -> int:
+    from server.cli.refget import refget
+
+    return refget(options)
 
 
 def _names(values: type[StrEnum]) -> list[str]:
