@@ -51,9 +51,14 @@ class FlatStore:
                     return False  # what would be dropped before digesting would be served
         return digester.finish()[0] == digests
 
-    def remove(self, digests: Digests) -> None:
-        """Remove a sequence, if it is there, and folders that are empty then."""
-        path = self.path(digests)
+    def remove(self, url: str) -> None:
+        """Remove a sequence, by where it is in the catalogue, and folders that are empty then.
+
+        What is not of this store stays.
+        """
+        path = Path(url)
+        if not _NAME.fullmatch(path.name) or path.parent.parent.parent != self._root:
+            return
         path.unlink(missing_ok=True)
         with suppress(OSError):
             path.parent.rmdir()
