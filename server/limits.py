@@ -180,14 +180,16 @@ def make_runner(
     return _Runner(app, limits, access_log)
 
 
-async def read_body(request: web.Request, *, seconds: float) -> bytes:
-    """The whole body of a request.
+async def read_body(request: web.Request, *, seconds: float, max_bytes: int | None = None) -> bytes:
+    """The whole body of a request, of at most `max_bytes` or what the application allows.
 
     Raises `RequestTimeout`, `InvalidInput` for a content coding (none is needed, and a small body
-    could unfold to a huge one), and aiohttp's error for a body beyond the application's limit.
+    could unfold to a huge one), and aiohttp's error for a body beyond the limit.
     """
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise InvalidInput("a request body has no Content-Encoding")
+    if max_bytes is not None:
+        request = request.clone(client_max_size=max_bytes)
     try:
         async with asyncio.timeout(seconds):
             return await request.read()

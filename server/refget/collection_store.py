@@ -19,12 +19,19 @@ from server.refget.tables import ATTRIBUTES, COLLECTIONS, FILES, PLACES, SEQUENC
 
 @dataclass(frozen=True, slots=True)
 class Level2:
-    """The arrays of a collection but the transient ones: their canonical JSON, deflated.
+    """The arrays of a collection but the transient ones, as canonical JSON, deflated; and the
+    digests of level 1.
 
     Inflating and reading those of a large collection takes a while: work for a thread.
     """
 
+    level1: Mapping[str, str]
     deflated: Mapping[str, bytes]
+
+    @property
+    def weight(self) -> int:
+        """Bytes, deflated."""
+        return sum(map(len, self.deflated.values()))
 
     def json(self) -> bytes:
         """The canonical JSON of the whole."""
@@ -34,9 +41,15 @@ class Level2:
         )
         return b"{" + b",".join(members) + b"}"
 
-    def arrays(self) -> dict[str, object]:
-        """The arrays themselves."""
-        return {name: orjson.loads(zlib.decompress(value)) for name, value in self.deflated.items()}
+    def arrays(self, like: "Level2 | None" = None) -> dict[str, list[object]]:
+        """The arrays, to be compared: pairs as canonical JSON. Those that `like` has too are left
+        out."""
+        shared = () if like is None else like.level1.items()
+        return {
+            name: _elements(name, zlib.decompress(value))
+            for name, value in self.deflated.items()
+            if (name, self.level1[name]) not in shared
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,7 @@ class CollectionStore:
         if level1 is None:
             return None
         values = ((name, _value(connection, name, each)) for name, each in level1.items())
-        return Level2({name: value for name, value in values if value is not None})
+        return Level2(level1, {name: value for name, value in values if value is not None})
 
     def attribute(self, connection: Connection, name: str, digest: str) -> bytes | None:
         """An attribute's array as canonical JSON, deflated; None if no collection that is there has
@@ -130,6 +143,16 @@ class CollectionStore:
             for row in connection.execute(chosen)
             if row.source != Source.LOCATION or row.url in self._served
         }
+
+
+def _elements(name: str, value: bytes) -> list[object]:
+    if name == "name_length_pairs":
+        # Between pairs there is always this, and rarely within a name: then JSON has to be read.
+        pairs: list[object] = [b"{%b}" % pair for pair in value[2:-2].split(b"},{")]
+        if len(pairs) == value.count(b'"length":') and b"\\" not in value:
+            return pairs
+    elements: list[object] = orjson.loads(value)
+    return elements
 
 
 def _having(filters: Sequence[tuple[str, str]]) -> Select[str]:
