@@ -3,27 +3,42 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from glob import glob
 from importlib.metadata import version
+from pathlib import Path
 
 import orjson
 from aiohttp import web
 
 from auth.capability import CapabilityCodec, derive
+from formats.errors import FormatError
 from server.catalog import Catalog
-from server.config import ConfigurationError, Settings, read_secret
+from server.config import ConfigurationError, Settings, database_url, read_secret
 from server.cors import Cors
+from server.database import Database, DatabaseUnavailable
 from server.errors import error_middleware
 from server.htsget.routes import HtsgetRoutes
 from server.htsget.ticket import TicketMaker
 from server.model import Endpoint
+from server.refget.aliases import NamedSequence, read_names
+from server.refget.catalogue import SequenceCatalogue
+from server.refget.collection_store import CollectionStore
+from server.refget.contig_names import ContigNames
+from server.refget.cram_references import CatalogueReferences
+from server.refget.file_locator import FileLocator
+from server.refget.files import SequenceFiles
+from server.refget.location_ingest import LocationIngest
+from server.refget.opened import Refget
+from server.refget.sequence_routes import SequenceRoutes
 from server.service_info import Service, negotiate, service_info
 from server.slicing.cram_slicer import CramServices
 from server.slicing.index_cache import IndexCache
 from server.slicing.library import Library
+from server.slicing.references import References
 from server.slicing.workers import WorkerLimits, WorkerPool
-from server.storage import open_location
+from server.storage import open_file, open_location
 from server.survey import fasta_files
 from server.web.landing import landing_page
 from server.web.openapi import openapi
@@ -39,7 +54,8 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
     """
     master = read_secret(settings.server) or secret or secrets.token_bytes(32)
     catalog = open_catalog(settings)
-    library = open_library(settings, catalog)
+    refget = open_refget(settings, catalog)
+    library = open_library(settings, catalog, [CatalogueReferences(refget.catalogue, refget.files)])
     codec = CapabilityCodec(
         {"k1": master},
         signing_kid="k1",
@@ -55,6 +71,7 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
         settings.server.public_url,
         settings.server.max_regions,
         derive(master, b"htsgate access log"),
+        ContigNames(refget.catalogue, library),
     )
     origins = settings.server.cors_origins
     cors = Cors(None if "*" in origins else frozenset(origins))
@@ -64,6 +81,7 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
     app.on_response_prepare.append(cors.on_response_prepare)
     app[CATALOG], app[LIBRARY] = catalog, library
     _add_service_info(app, settings)
+    _add_refget(app, settings, refget)
     _add_pages(app, settings, routes)
     routes.add_to(app)
     app.router.add_get("/health/live", _live)
@@ -76,8 +94,10 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         for location in catalog.locations:
             await location.backend.start()
+        await refget.start()
         yield
         await library.close()
+        await refget.close()
         for location in catalog.locations:
             await location.backend.close()
 
@@ -90,13 +110,14 @@ def open_catalog(settings: Settings) -> Catalog:
     return Catalog([open_location(location, settings.cache) for location in settings.locations])
 
 
-def open_library(settings: Settings, catalog: Catalog) -> Library:
-    """The library over a catalog's objects."""
+def open_library(settings: Settings, catalog: Catalog, known: Sequence[References] = ()) -> Library:
+    """The library over a catalog's objects; `known`: where references are looked for first."""
     limits = WorkerLimits(deadline=settings.cram.timeout)
     services = CramServices(
         WorkerPool(settings.cram.workers, limits),
         partial(fasta_files, catalog, settings.refget.sequences),
         settings.cache.plan_bytes // 2,
+        known,
     )
     return Library(
         services,
@@ -104,6 +125,48 @@ def open_library(settings: Settings, catalog: Catalog) -> Library:
         plan_bytes=settings.cache.plan_bytes // 2,
         indexes=_open_index_cache(settings),
     )
+
+
+def open_refget(settings: Settings, catalog: Catalog) -> Refget:
+    """What serves the reference sequences of a catalog's locations and of the database.
+
+    Raises `ConfigurationError`.
+    """
+    try:
+        database = Database(database_url(settings.database))
+    except (ValueError, DatabaseUnavailable) as error:
+        raise ConfigurationError(f"database.url: {error}") from error
+    sequences, collections = SequenceCatalogue(database), CollectionStore()
+    locator = FileLocator(
+        lambda url: open_file(url, settings.locations, settings.cache), settings.cache.descriptors
+    )
+
+    def found(names: Sequence[str]) -> None:
+        sequences.serve(names)
+        collections.serve(names)
+
+    ingest = LocationIngest(
+        database,
+        partial(fasta_files, catalog, settings.refget.sequences),
+        locator,
+        patterns=settings.refget.sequences,
+        aliases=_read_aliases(settings.refget.aliases),
+        circular=settings.refget.circular,
+        found=found,
+        written=sequences.forget,
+    )
+    files = SequenceFiles(locator, database, lost=lambda _: ingest.look_again())
+    return Refget(database, locator, files, sequences, collections, ingest)
+
+
+def _read_aliases(patterns: Sequence[str]) -> list[NamedSequence]:
+    names: list[NamedSequence] = []
+    for path in (path for pattern in patterns for path in sorted(glob(pattern, recursive=True))):  # noqa: PTH207
+        try:
+            names += read_names(Path(path).read_bytes())
+        except (OSError, FormatError) as error:
+            raise ConfigurationError(f"refget.aliases: {path}: {error}") from error
+    return names
 
 
 def _open_index_cache(settings: Settings) -> IndexCache | None:
@@ -128,6 +191,17 @@ def _add_service_info(app: web.Application, settings: Settings) -> None:
             return web.Response(body=document, headers={"Content-Type": content_type})
 
         app.router.add_get(f"/{endpoint}/service-info", answer)
+
+
+def _add_refget(app: web.Application, settings: Settings, refget: Refget) -> None:
+    service = Service(version=version("htsgate"), **settings.service.model_dump())
+    SequenceRoutes(
+        refget.catalogue,
+        refget.files,
+        service,
+        settings.refget.subsequence_limit,
+        lambda: refget.ingest.pending,
+    ).add_to(app)
 
 
 def _add_pages(app: web.Application, settings: Settings, routes: HtsgetRoutes) -> None:

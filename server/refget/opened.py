@@ -1,0 +1,33 @@
+"""The parts that serve reference sequences, opened together and closed in turn."""
+
+from dataclasses import dataclass
+
+from server.database import Database
+from server.refget.catalogue import SequenceCatalogue
+from server.refget.collection_store import CollectionStore
+from server.refget.file_locator import FileLocator
+from server.refget.files import SequenceFiles
+from server.refget.location_ingest import LocationIngest
+
+
+@dataclass(frozen=True, slots=True)
+class Refget:
+    """Everything that refget needs and that lives as long as the application."""
+
+    database: Database
+    locator: FileLocator
+    files: SequenceFiles
+    catalogue: SequenceCatalogue
+    collections: CollectionStore
+    ingest: LocationIngest
+
+    async def start(self) -> None:
+        """Begin to write down what the locations hold."""
+        await self.ingest.start()
+
+    async def close(self) -> None:
+        """Stop, those who use the others first."""
+        await self.ingest.close()
+        await self.files.close()
+        await self.locator.close()
+        self.database.close()
