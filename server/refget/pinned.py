@@ -50,40 +50,51 @@ def check(backend: StorageBackend, key: str, fingerprint: str) -> None:
 class PinnedDescriptor:
     """An open file that is compared with what it was after every read; thread-safe."""
 
-    __slots__ = ("_modified_ns", "_source", "descriptor", "size")
+    __slots__ = ("_changed_ns", "_descriptor", "_modified_ns", "_source", "size")
 
     def __init__(self, descriptor: int, fingerprint: str) -> None:
         status = os.fstat(descriptor)
         if fingerprint_of(status) != fingerprint:
             raise ObjectChanged("the object has changed")
-        self.descriptor = descriptor
         self.size = status.st_size
+        self._descriptor = descriptor
         self._modified_ns = status.st_mtime_ns
+        self._changed_ns = status.st_ctime_ns
         self._source = DescriptorSource(descriptor, self.size)
 
     def read(self, start: int, end: int) -> bytes:
         """The bytes `[start, min(end, size))`."""
-        try:
-            data = self._source.read(start, end)
-        except StorageUnavailable:
-            self._compare()
-            raise
-        self._compare()
-        return data
+        while True:
+            before = self._changed_ns
+            try:
+                data = self._source.read(start, end)
+            except StorageUnavailable:
+                self._is_as(before)
+                raise
+            if self._is_as(before):
+                return data
 
-    def read_cached(self, start: int, end: int) -> bytes | bytearray | None:
+    def read_cached(self, start: int, end: int) -> bytearray | None:
         """The bytes `[start, end)` if that takes no waiting for a disk; for the event loop."""
         if not _NOWAIT or end > self.size:
             return None
+        before = self._changed_ns
         buffer = bytearray(end - start)
         try:
-            count = os.preadv(self.descriptor, [buffer], start, _NOWAIT)
+            count = os.preadv(self._descriptor, [buffer], start, _NOWAIT)
         except OSError:  # not cached (EAGAIN), or a file system without the flag
             return None
-        self._compare()
-        return buffer if count == len(buffer) else None
+        return buffer if self._is_as(before) and count == len(buffer) else None
 
-    def _compare(self) -> None:
-        status = os.fstat(self.descriptor)
+    def _is_as(self, before: int) -> bool:
+        """Whether nothing happened to the file since then; `ObjectChanged` when its bytes are
+        others.
+
+        Times of modification can be set back after a change, those of the inode can not. But a new
+        link or owner changes those too: then who has read must read again.
+        """
+        status = os.fstat(self._descriptor)
         if status.st_mtime_ns != self._modified_ns or status.st_size != self.size:
             raise ObjectChanged("the object has changed")
+        self._changed_ns = status.st_ctime_ns
+        return status.st_ctime_ns == before
