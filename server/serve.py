@@ -12,15 +12,23 @@ import secrets
 import signal
 import socket
 import ssl
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from aiohttp import web
+from pydantic import SecretStr
 
 from server.app import create_app, open_catalog
-from server.config import ConfigurationError, Settings, read_secret
+from server.config import (
+    ConfigurationError,
+    DatabaseSection,
+    Settings,
+    database_url,
+    read_secret,
+)
 from server.limits import Limits, make_runner
 from server.reachability import NamedLocation, warnings
 
@@ -51,7 +59,19 @@ def serve(settings: Settings, announce: Callable[[str, str], None]) -> int:
     if len(sockets) == 1:
         asyncio.run(_run(settings, secret, sockets[0], lambda: announce(url, address)))
         return 0
-    return _supervise(settings, secret, sockets, lambda: announce(url, address))
+    with _shared_database(settings) as shared:
+        return _supervise(shared, secret, sockets, lambda: announce(url, address))
+
+
+@contextlib.contextmanager
+def _shared_database(settings: Settings) -> Iterator[Settings]:
+    """Settings with a database that all processes see: where none is configured, until they end."""
+    if database_url(settings.database) is not None:
+        yield settings
+        return
+    with tempfile.TemporaryDirectory(prefix="htsgate-") as directory:
+        url = SecretStr(f"sqlite:///{directory}/htsgate.db")
+        yield settings.model_copy(update={"database": DatabaseSection(url=url)})
 
 
 def _named(settings: Settings) -> list[NamedLocation]:
