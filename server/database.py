@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
@@ -30,21 +30,33 @@ class DatabaseUnavailable(Exception):
     """The database cannot be opened or does not answer; the message never holds its URL."""
 
 
+class DatabaseMissing(DatabaseUnavailable):
+    """There is no such database so far, or its tables were not made yet."""
+
+
 class Database:
     """Transactions on the database that `url` names; None: one in memory that ends with us.
 
-    Missing tables are made. Raises `ValueError` for a URL that means nothing, and
+    Missing tables are made, unless it is opened `read_only`: then nothing is written, and what is
+    not there is a `DatabaseMissing`. Raises `ValueError` for a URL that means nothing, and
     `DatabaseUnavailable`.
     """
 
-    def __init__(self, url: str | None = None) -> None:
-        self._engine = _open(url)
+    def __init__(self, url: str | None = None, *, read_only: bool = False) -> None:
+        self._engine = _open(url, read_only=read_only)
         self._in_memory = self._engine.url.database in (None, "", ":memory:")
         threads = 1 if self._is_sqlite and self._in_memory else _THREADS
         self._threads = ThreadPoolExecutor(threads, "database")
         self._one_at_a_time = threading.RLock()
-        with _translated():
-            METADATA.create_all(self._engine)
+        try:
+            with _translated():
+                if not read_only:
+                    METADATA.create_all(self._engine)
+                elif not METADATA.tables.keys() <= set(inspect(self._engine).get_table_names()):
+                    raise DatabaseMissing("the tables of the database were not made yet")
+        except DatabaseUnavailable:
+            self.close()
+            raise
 
     @property
     def _is_sqlite(self) -> bool:
@@ -92,17 +104,20 @@ class Database:
         self._engine.dispose()
 
 
-def _open(url: str | None) -> Engine:
+def _open(url: str | None, *, read_only: bool) -> Engine:
     try:
         parsed = make_url(url or "sqlite://")
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
         if parsed.get_backend_name() != "sqlite":
-            return create_engine(parsed, pool_size=_THREADS, pool_pre_ping=True)
+            engine = create_engine(parsed, pool_size=_THREADS, pool_pre_ping=True)
+            return engine.execution_options(postgresql_readonly=True) if read_only else engine
         if parsed.database in (None, "", ":memory:"):
             return create_engine(
                 parsed, poolclass=StaticPool, connect_args={"check_same_thread": False}
             )
+        if read_only and not Path(parsed.database).is_file():
+            raise DatabaseMissing("there is no such database")
         engine = create_engine(parsed, connect_args={"timeout": _BUSY_SECONDS})
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise ValueError("not a database URL that can be used") from error
@@ -110,8 +125,11 @@ def _open(url: str | None) -> Engine:
     @event.listens_for(engine, "connect")
     def configure(connection: object, _: object) -> None:
         cursor = connection.cursor()  # type: ignore[attr-defined] # a DB-API connection
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = NORMAL")
+        if read_only:
+            cursor.execute("PRAGMA query_only = ON")
+        else:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.close()
 
     return engine

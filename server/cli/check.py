@@ -5,6 +5,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,12 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from server.catalog import Catalog
-from server.cli.findings import Report, Severity, counted
-from server.cli.inspection import inspect_fasta, inspect_object, printable
+from server.cli.findings import Report, Severity, counted, printable
+from server.cli.inspection import inspect_fasta, inspect_object
 from server.cli.listing_reports import not_listed, passed_over
 from server.cli.locations import location_settings, opened
+from server.cli.reference_collections import opened_matcher
 from server.config import Settings
 from server.reachability import reason
+from server.refget.collection_match import CollectionMatcher
 from server.slicing.fasta_files import FastaFile, StoredFasta
 from server.slicing.library import Library
 from server.survey import DataFile, fasta_among, listing, unmatched
@@ -35,7 +38,7 @@ _MANY = 10
 """Files from which on a progress bar is worth its line."""
 
 _COLUMNS = ("id", "format", "index", "looked at", "findings")
-_STYLES = {Severity.PROBLEM: "red", Severity.NOTE: "yellow"}
+_STYLES = {Severity.PROBLEM: "red", Severity.NOTE: "yellow", Severity.FACT: ""}
 
 
 def check(options: argparse.Namespace) -> int:
@@ -52,13 +55,15 @@ def check(options: argparse.Namespace) -> int:
 
 async def _reports(settings: Settings) -> list[Report]:
     console = Console(stderr=True)
-    async with opened(settings) as (catalog, library):
+    async with AsyncExitStack() as exits:
+        catalog, library = await exits.enter_async_context(opened(settings))
         listings = await asyncio.to_thread(lambda: list(map(listing, catalog.locations)))
-        inspector = _Inspector(catalog, library)
+        fastas = list(fasta_among(listings, settings.refget.sequences))
         reports = [*passed_over(listings), *_unmatched(settings)]
         for each in listings:
             reports += await not_listed(each)
-        fastas = fasta_among(listings, settings.refget.sequences)
+        matcher = exits.enter_context(opened_matcher(settings, fastas, reports))
+        inspector = _Inspector(catalog, library, matcher)
         work = [partial(inspector.fasta, file) for file in fastas]
         work += [partial(inspector.object, file) for each in listings for file in each.data_files()]
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -96,15 +101,18 @@ def _unmatched(settings: Settings) -> Iterator[Report]:
 class _Inspector:
     """Looks at files, whatever fails. Of a store that stopped answering, once is enough."""
 
-    def __init__(self, catalog: Catalog, library: Library) -> None:
+    def __init__(
+        self, catalog: Catalog, library: Library, matcher: CollectionMatcher | None
+    ) -> None:
         self._catalog = catalog
         self._library = library
+        self._matcher = matcher
         self._silent: list[StorageBackend] = []
 
     async def object(self, file: DataFile) -> Report | None:
         """The report of a data file; none if its store has stopped answering."""
         report = Report(printable(file.name), file.format, printable(file.object_id))
-        inspect = partial(inspect_object, self._catalog, self._library, file)
+        inspect = partial(inspect_object, self._catalog, self._library, file, self._matcher)
         alone = file.location.only is not None
         return await self._guarded(None if alone else file.location.backend, report, inspect)
 
@@ -112,7 +120,7 @@ class _Inspector:
         """The same of a FASTA file."""
         backend = file.backend if isinstance(file, StoredFasta) else None
         report = Report(printable(file.name), "FASTA")
-        return await self._guarded(backend, report, partial(inspect_fasta, file))
+        return await self._guarded(backend, report, partial(inspect_fasta, file, self._matcher))
 
     async def _guarded(
         self,
@@ -140,15 +148,16 @@ class _Inspector:
 
 
 def _show(reports: list[Report], problems: int) -> None:
-    notes = sum(len(report.findings) for report in reports) - problems
+    notes = sum(report.count(Severity.NOTE) for report in reports)
     totals = ((len(reports), "file"), (problems, "problem"), (notes, "note"))
     total = ", ".join(counted(number, noun) for number, noun in totals)
     console = Console()
     if not console.is_terminal:
         print("\t".join(_COLUMNS))
         for report in reports:
-            findings = "; ".join(finding.message for finding in report.findings)
-            print("\t".join((*_cells(report), findings or "fine")))
+            told = ["fine"] if report.is_fine else []
+            told += [finding.message for finding in report.findings]
+            print("\t".join((*_cells(report), "; ".join(told))))
         print(total)
         return
     table = Table(*_COLUMNS, box=box.SIMPLE_HEAD, pad_edge=False)
@@ -156,10 +165,9 @@ def _show(reports: list[Report], problems: int) -> None:
         column.overflow = "fold"
     table.columns[-1].ratio = 1
     for report in reports:
-        told = Text("\n").join(
-            Text(finding.message, _STYLES[finding.severity]) for finding in report.findings
-        )
-        table.add_row(*map(Text, _cells(report)), told or Text("fine", "green"))
+        texts = [Text("fine", "green")] if report.is_fine else []
+        texts += [Text(each.message, _STYLES[each.severity]) for each in report.findings]
+        table.add_row(*map(Text, _cells(report)), Text("\n").join(texts))
     console.print(table)
     console.print(total, style="bold red" if problems else "bold green")
 

@@ -14,7 +14,7 @@ from formats.errors import FormatError, UnknownReference
 from formats.regions import UNBOUNDED, UNPLACED, Region
 from server.catalog import Catalog, DataObject
 from server.cli.explanation import Explanation, explain_region
-from server.cli.inspection import printable
+from server.cli.findings import printable
 from server.cli.locations import location_settings, opened
 from server.cli.region import parse_region
 from server.config import ConfigurationError, Settings

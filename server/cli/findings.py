@@ -6,15 +6,18 @@ from typing import Any
 
 
 class Severity(StrEnum):
-    """Whether a finding keeps clients from what they may expect, or is only worth knowing."""
+    """Whether a finding keeps clients from what they may expect, is only worth knowing, or is just
+    as it should be."""
 
     PROBLEM = "problem"
     NOTE = "note"
+    FACT = "fact"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing found. `about`: id, header, eof, order, index, references or fasta."""
+    """One thing found. `about`: id, header, eof, order, index, references, collection, m5 or
+    fasta."""
 
     severity: Severity
     about: str
@@ -40,10 +43,23 @@ class Report:
         """Add what is worth knowing."""
         self.findings.append(Finding(Severity.NOTE, about, message))
 
+    def fact(self, about: str, message: str) -> None:
+        """Add what the file is, with nothing wrong about it."""
+        self.findings.append(Finding(Severity.FACT, about, message))
+
     @property
     def problems(self) -> int:
         """How many findings are problems."""
-        return sum(finding.severity is Severity.PROBLEM for finding in self.findings)
+        return self.count(Severity.PROBLEM)
+
+    def count(self, severity: Severity) -> int:
+        """How many findings are of a severity."""
+        return sum(finding.severity is severity for finding in self.findings)
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether there is nothing to be done, nor anything odd."""
+        return all(finding.severity is Severity.FACT for finding in self.findings)
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -53,3 +69,10 @@ class Report:
 def counted(number: int, noun: str) -> str:
     """A number and its noun: "1 file", "2 files"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def printable(text: str) -> str:
+    """A file name as text that any terminal and JSON can take."""
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
+    )

@@ -20,8 +20,8 @@ from formats.bgzf import MAX_BLOCK
 from formats.cram import parse_header
 from formats.errors import FormatError
 from server.catalog import EXTENSIONS, index_keys
-from server.cli.findings import counted
-from server.cli.inspection import not_bgzf, printable
+from server.cli.findings import counted, printable
+from server.cli.inspection import not_bgzf
 from server.cli.order import denies_order, look_at_containers
 from server.config import ConfigurationError
 from server.model import Format

@@ -9,10 +9,12 @@ from formats.errors import CorruptData, FormatError
 from formats.source import ByteSource
 from server.catalog import Catalog, DataObject
 from server.cli.cram_references import look_at_references
-from server.cli.findings import Report
+from server.cli.findings import Report, printable
 from server.cli.order import Look, declared_order, denies_order, look_at_containers, look_at_records
+from server.cli.reference_collections import look_at_collection, look_at_digests
 from server.errors import HtsgetError
 from server.model import Format
+from server.refget.collection_match import CollectionMatcher
 from server.slicing.cram_slicer import CramSlicer
 from server.slicing.fasta_files import FastaFile
 from server.slicing.library import INDEX_AGE_TOLERANCE_NS, Header, Library
@@ -21,8 +23,11 @@ from server.slicing.slicers import Slicer, StreamHeader, StreamSlicer
 from server.survey import DataFile
 
 
-async def inspect_object(catalog: Catalog, library: Library, file: DataFile) -> Report:
-    """Look at a data file the way a request would, and beyond."""
+async def inspect_object(
+    catalog: Catalog, library: Library, file: DataFile, matcher: CollectionMatcher | None = None
+) -> Report:
+    """Look at a data file the way a request would, and beyond. `matcher`: what knows collections of
+    sequences, if anything does."""
     report = Report(printable(file.name), file.format, printable(file.object_id))
     if file.object_id == "service-info":
         report.problem("id", "reserved id: its path is that of service-info")
@@ -48,14 +53,10 @@ async def inspect_object(catalog: Catalog, library: Library, file: DataFile) -> 
         return report
     slicer = await _open(library, item, report)
     await library.reading(item, partial(_look, item.format, slicer, header, report))
+    if matcher is not None:
+        text = header.text if isinstance(header, StreamHeader) else header.cram.text
+        await asyncio.to_thread(look_at_collection, matcher, text, report)
     return report
-
-
-def printable(text: str) -> str:
-    """A file name as text that any terminal and JSON can take."""
-    return "".join(
-        character if character.isprintable() else ascii(character)[1:-1] for character in text
-    )
 
 
 async def _open(library: Library, item: DataObject, report: Report) -> Slicer:
@@ -133,8 +134,9 @@ def not_bgzf(start: bytes) -> str:
     return ""
 
 
-async def inspect_fasta(file: FastaFile) -> Report:
-    """Look at a FASTA file: it is of use only with a `.fai`, and a `.gzi` when it is BGZF."""
+async def inspect_fasta(file: FastaFile, matcher: CollectionMatcher | None = None) -> Report:
+    """Look at a FASTA file: it is of use only with a `.fai`, and a `.gzi` when it is BGZF; and as a
+    collection if it is in the catalogue of one."""
     report = Report(printable(file.name), "FASTA")
     wrong = await asyncio.to_thread(_wrong_compression, file)
     if wrong:
@@ -149,6 +151,8 @@ async def inspect_fasta(file: FastaFile) -> Report:
     made, index_made = await file.modified_ns(), await file.modified_ns(".fai")
     if made is not None and index_made is not None and index_made < made - INDEX_AGE_TOLERANCE_NS:
         report.note("index", "the .fai is older than the file")
+    if matcher is not None:
+        await look_at_digests(matcher, file, report)
     return report
 
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from server.cli.findings import Report
-from server.cli.inspection import printable
+from server.cli.findings import Report, printable
 from server.reachability import NOTHING_SERVABLE, unlisted, unreachable
 from server.survey import Listing
 

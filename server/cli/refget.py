@@ -25,8 +25,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from formats.errors import FormatError
-from server.cli.findings import counted
-from server.cli.inspection import printable
+from server.cli.findings import counted, printable
 from server.cli.refget_listing import show
 from server.cli.refget_removal import remove
 from server.cli.refget_verification import verify

@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Connection, select
 
-from server.cli.findings import counted
-from server.cli.inspection import printable
+from server.cli.findings import counted, printable
 from server.database import Database
 from server.refget.registry import FileKind, KnownFile, WrittenRecord, known_files, records_of
 from server.refget.tables import ALIASES

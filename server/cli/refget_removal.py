@@ -5,8 +5,7 @@ from functools import partial
 
 from sqlalchemy import Connection, select
 
-from server.cli.findings import counted
-from server.cli.inspection import printable
+from server.cli.findings import counted, printable
 from server.database import Database
 from server.refget.catalogue import AmbiguousId, SequenceCatalogue
 from server.refget.flat_store import FlatStore

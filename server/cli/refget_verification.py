@@ -8,8 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from formats.errors import FormatError
-from server.cli.findings import counted
-from server.cli.inspection import printable
+from server.cli.findings import counted, printable
 from server.database import Database
 from server.reachability import reason
 from server.refget.digests import SequenceDigester
