@@ -251,6 +251,8 @@ def _write_flat(connection: Connection, flat: FlatStore, record: Record, source:
 
 def _collection(records: Sequence[WrittenRecord]) -> tuple[Collection | None, str]:
     written = [each.record for each in records]
+    if any("\ufffd" in each.entry.name for each in written):
+        return None, "it is no collection: names are not UTF-8"
     try:
         return Collection(
             [each.entry.name for each in written],
