@@ -131,7 +131,10 @@ class _Work:
         self._flat = flat
         self._digested = 0
         self._known: list[WrittenRecord] = []
-        self._stored = frozenset(database.run(registry.flat_urls)) if flat else frozenset()
+        self._stored: frozenset[str] = frozenset()
+        if flat is not None:
+            flat.tidy()
+            self._stored = frozenset(database.run(registry.flat_urls))
         found = database.run(lambda connection: registry.known_file(connection, url))
         self._found = found if found is not None and found.fingerprint == fingerprint else None
         if self._found is not None:
@@ -211,7 +214,7 @@ class _Work:
         )
         if self._flat is not None:
             for record in (each.record for each in batch if each.is_flat):
-                _write_flat(connection, self._flat, record, self._source)
+                write_flat(connection, self._flat, record, self._source)
 
     def finish(self, aliases: Sequence[NamedSequence], circular: Sequence[str]) -> Ingested:
         """Write down that the file is whole, and what its sequences are called."""
@@ -239,7 +242,8 @@ class _Work:
         )
 
 
-def _write_flat(connection: Connection, flat: FlatStore, record: Record, source: Source) -> None:
+def write_flat(connection: Connection, flat: FlatStore, record: Record, source: Source) -> None:
+    """Write down that a sequence is in the flat store."""
     path = flat.path(record.digests)
     fingerprint = fingerprint_of(path.stat())
     file = registry.open_file(connection, str(path), FileKind.FLAT, source, fingerprint)
