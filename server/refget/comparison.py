@@ -68,15 +68,15 @@ def _compare_elements(
     least = 2 if strict else 1
     if keys_a == keys_b:
         return len(keys_a), True if len(keys_a) >= least else None
-    in_a, in_b = set(keys_a), set(keys_b)
-    found_a = list(filter(in_b.__contains__, keys_a))
-    found_b = list(filter(in_a.__contains__, keys_b))
+    found_a = list(filter(set(keys_b).__contains__, keys_a))
+    common = set(found_a)
+    found_b = list(filter(common.__contains__, keys_b)) if common else []
     count = min(len(found_a), len(found_b))
     if count < least or len(found_a) != len(found_b):
         return count, None
     if found_a == found_b:
         return count, True
-    duplicates = len(in_a) < len(keys_a) or len(in_b) < len(keys_b)
+    duplicates = len(common) < count
     if strict and duplicates and Counter(found_a) != Counter(found_b):
         return count, None
     return count, False

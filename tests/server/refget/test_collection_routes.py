@@ -1,7 +1,6 @@
 import asyncio
 import gzip
 import random
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -324,8 +323,11 @@ async def test_what_goes_beside_it(server: Served, digest: str, tmp_path: Path) 
     sizes = (await server.get(f"/collection/{digest}/chrom.sizes")).body.decode()
     expected = [f"{name}\t{len(residues)}\n" for name, residues in RECORDS.items()]
     assert sizes == "".join(expected)
-    made = await asyncio.to_thread(subprocess.check_output, ["samtools", "dict", path])
-    lines = [line.split("\tUR:")[0] for line in made.decode().splitlines()]
+    made = await asyncio.create_subprocess_exec(
+        "samtools", "dict", path, stdout=asyncio.subprocess.PIPE
+    )
+    written, _ = await made.communicate()
+    lines = [line.split("\tUR:")[0] for line in written.decode().splitlines()]
     found = (await server.get(f"/collection/{digest}/dict")).body.decode().splitlines()
     assert [line.removesuffix("\tTP:circular") for line in found] == lines
     assert [line.split("\t")[1] for line in found if "TP:circular" in line] == ["SN:chrM"]
