@@ -6,6 +6,7 @@ A sequence that many FASTA files hold is here once. Files appear whole and are n
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from server.refget.digests import Digests, SequenceDigester
 _PIECE = 1 << 20
 _NAME = re.compile(r"[0-9a-f]{48}")
 _UNFINISHED = ".unfinished-"
+_DAY = 86_400
 
 
 class FlatStore:
@@ -37,6 +39,13 @@ class FlatStore:
             return self.path(digests).stat().st_size == length
         except OSError:
             return False
+
+    def tidy(self) -> None:
+        """Remove what was left unfinished by somebody who was stopped, a day ago or longer."""
+        for path in self._root.glob(f"{_UNFINISHED}*"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > _DAY:
+                    path.unlink()
 
     def write(self) -> "FlatWriter":
         """Begin to store a sequence whose digests are not known yet; use it in a `with` block."""

@@ -53,12 +53,14 @@ class RecordReader:
         """
         if self.kind is FileKind.TWOBIT:
             return self._twobit.residues(twobit_entry(entry, self._order), start, end)
-        if self.kind is FileKind.FASTA:
+        if not self.is_plain:
             return self._fasta.residues(entry, start, end)
-        data = self.source.read(entry.offset + start, entry.offset + end)
-        if len(data) != end - start:
-            raise CorruptData("a file of residues is cut short")
-        return data
+        if start == end:
+            return b""
+        residues = self.strip(self.source.read(*self.stored(entry, start, end)))
+        if len(residues) != end - start:
+            raise CorruptData("a file does not hold what is written down of it")
+        return residues
 
     def stored(self, entry: FaiEntry, start: int, end: int) -> tuple[int, int]:
         """Where `[start, end)`, which is not empty, of a record stands in a plain file."""

@@ -1,6 +1,7 @@
 """Sequences in a folder: named by digest, whole or not at all, once."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,13 @@ def test_removal(store: FlatStore, tmp_path: Path) -> None:
     store.remove(str(other.with_name("notes")))
     assert list(store.names()) == []
     assert other.with_name("notes").exists()
+
+
+def test_what_was_left_unfinished_goes_after_a_day(store: FlatStore, tmp_path: Path) -> None:
+    keep(store)
+    root = tmp_path / "some" / "store"
+    for name, age in ((".unfinished-1", 90_000), (".unfinished-2", 10)):
+        (root / name).write_bytes(b"AC")
+        os.utime(root / name, (time.time() - age,) * 2)
+    store.tidy()
+    assert sorted(path.name for path in root.iterdir() if len(path.name) > 2) == [".unfinished-2"]
