@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from server.cli.findings import Report, printable
 from server.config import ConfigurationError, Settings, database_url
 from server.database import Database, DatabaseMissing, DatabaseUnavailable
+from server.model import Endpoint
 from server.refget.collection_match import CollectionMatcher, Likeness, Match
 from server.refget.header_references import HeaderReference, references_of
 from server.slicing.fasta_files import FastaFile, StoredFasta
@@ -63,10 +64,10 @@ def look_at_collection(matcher: CollectionMatcher, text: str, report: Report) ->
     if not references or matcher.is_empty():
         return
     found = matcher.match(references)
-    if found.match is None:
-        report.note("collection", "its references are those of no collection")
-    else:
+    if found.match is not None:
         _tell(found.match, references, report)
+    elif report.format in Endpoint.READS.formats:  # headers of variants often name a few contigs
+        report.note("collection", "its references are those of no collection")
     if found.unserved:
         count, told = len(found.unserved), sum(each.md5 is not None for each in references)
         names = [f"{each.name} (M5 {each.md5})" for each in found.unserved]
