@@ -13,7 +13,7 @@ BLOCK = 1 << 16
 _SHIFT = 16
 _MOST_SEQUENCES = 4096
 _MOST_ASKED = 1 << 16
-_POPULAR = 8
+_POPULAR = 3
 
 
 class HotResidues:

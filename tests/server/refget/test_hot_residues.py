@@ -61,5 +61,5 @@ def test_the_oldest_give_way(hot: HotResidues) -> None:
 
 
 def test_popularity(hot: HotResidues) -> None:
-    assert [hot.is_popular(b"x", 100 + at) for at in range(10)] == [False] * 8 + [True] * 2
+    assert [hot.is_popular(b"x", 100 + at) for at in range(5)] == [False] * 3 + [True] * 2
     assert not hot.is_popular(b"x", BLOCK)
