@@ -5,72 +5,34 @@ or is gone is passed over for the next one; bytes of a changed file are never gi
 asked for again and again stay in memory: what has a digest cannot change.
 """
 
-import asyncio
 import logging
-import threading
-import time
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 from formats.errors import CorruptData
-from formats.fasta import FaiEntry, GziEntry
 from server.database import Database
 from server.refget.catalogue import KnownSequence, Place
 from server.refget.hot_residues import BLOCK, HotResidues
-from server.refget.pinned import PinnedDescriptor, check, pinned
-from server.refget.record_reader import RecordReader, Walk, is_readable, read_residues
-from server.refget.registry import FileKind, blocks_of
+from server.refget.open_files import Locate, OpenFile, OpenFiles
+from server.refget.pinned import check
+from server.refget.record_reader import Walk, is_readable
+from server.refget.registry import FileKind
 from storage_backends.base import (
     DescriptorLender,
     ObjectChanged,
     ObjectNotFound,
-    StorageBackend,
     StorageError,
     StorageUnavailable,
 )
 
-T = TypeVar("T")
-Locate = Callable[[str], tuple[StorageBackend, str]]
-"""From a URL of the catalogue to where it is read."""
-
-_MOST_OPEN = 128
-_MOST_REMOTE = 8  # each keeps up to 32 MiB that were fetched
-_THREADS = 8
 _CACHE_BYTES = 64 << 20
-# How long a file is taken to be where it was. What is open is checked at every read all the same.
-_LOCAL_SECONDS = 1.0
-_REMOTE_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
 
 
 class SequenceUnavailable(Exception):
     """Every place of a sequence has changed or is gone."""
-
-
-@dataclass(eq=False, slots=True)
-class _OpenFile:
-    """A pinned file with a count of its readers; closed when retired and left by the last one."""
-
-    place: Place
-    backend: StorageBackend
-    key: str
-    reader: RecordReader
-    resources: ExitStack
-    until: float = 0.0
-    readers: int = 0
-    is_retired: bool = False
-    is_local: bool = field(init=False)
-    is_quick: bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.is_local = isinstance(self.reader.source, PinnedDescriptor)
-        self.is_quick = self.is_local and self.reader.is_plain
 
 
 class SequenceFiles:
@@ -89,13 +51,10 @@ class SequenceFiles:
         lost: Callable[[str], None] | None = None,
     ) -> None:
         self._locate = locate
-        self._database = database
+        self._open_files = OpenFiles(locate, database)
         self._lost = lost
         self._told: set[tuple[str, str]] = set()
-        self._files: OrderedDict[tuple[str, str], _OpenFile] = OrderedDict()
-        self._lock = threading.Lock()
         self._hot = HotResidues(cache_bytes)
-        self._threads = ThreadPoolExecutor(_THREADS, "refget-files")
 
     async def residues(self, sequence: KnownSequence, start: int, end: int) -> bytes:
         """Residues `[start, end)` in upper case, for `0 <= start <= end <= length`.
@@ -116,11 +75,11 @@ class SequenceFiles:
         attempts = _Attempts(sequence, self._note_lost)
         for place in attempts:
             with attempts.guard(place):
-                file = await self._acquire(place)
+                file = await self._open_files.acquire(place)
                 try:
                     return await self._read_small(file, place, sequence, start, end)
                 finally:
-                    self._release(file)
+                    self._open_files.release(file)
         raise attempts.failure()
 
     async def stream(
@@ -136,7 +95,7 @@ class SequenceFiles:
             return
         for place in attempts:
             with attempts.guard(place):
-                file = await self._acquire(place)
+                file = await self._open_files.acquire(place)
                 try:
                     async with aclosing(
                         self._pieces(file, place, sequence.length, start, end)
@@ -146,7 +105,7 @@ class SequenceFiles:
                             start += len(piece)
                     return
                 finally:
-                    self._release(file)
+                    self._open_files.release(file)
         raise attempts.failure()
 
     @contextmanager
@@ -164,43 +123,36 @@ class SequenceFiles:
             return b""
         for place in attempts:
             with attempts.guard(place):
-                while (file := self._take(place)) is None:
-                    self._open(place)
+                file = self._open_files.acquire_now(place)
                 try:
-                    self._check_local(file)
-                    return _read(file, place.entry, sequence.length, start, end)
+                    return file.read(place.entry, sequence.length, start, end)
                 finally:
-                    self._release(file)
+                    self._open_files.release(file)
         raise attempts.failure()
 
     async def close(self) -> None:
         """Close the files; those in use, as soon as they are left."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        with self._lock:
-            for place in list(self._files):
-                self._retire(place)
+        self._open_files.close()
 
     def _at_hand(self, sequence: KnownSequence, start: int, end: int) -> bytes | None:
-        """A little of a plain file on disk that is open and cached: the short way, which gives up
-        whenever there is more to do."""
+        """A little that is not popular yet, if it can be had without waiting."""
         if not sequence.places or end - start > BLOCK:
             return None
         place = sequence.places[0]
-        entry = place.entry
-        with self._lock:  # so that no other thread closes the file
-            file = self._files.get((place.url, place.fingerprint))
-            if (
-                file is None
-                or not file.is_quick
-                or entry.length != sequence.length
-                or time.monotonic() >= file.until
-                or self._hot.is_popular(sequence.digests.truncated, start)
-            ):
-                return None
-            try:
-                return _read_cached(file, entry, start, end)
-            except StorageError:
-                return None
+        is_exact = place.entry.length == sequence.length
+        if not is_exact or self._hot.is_popular(sequence.digests.truncated, start):
+            return None
+        return self._open_files.quickly(place, start, end)
+
+    def _note_lost(self, place: Place) -> None:
+        key = (place.url, place.fingerprint)
+        self._open_files.forget(place)
+        if key in self._told:
+            return
+        self._told.add(key)
+        _log.warning("%s is not what it was when its sequences were written down", place.url)
+        if self._lost is not None:
+            self._lost(place.url)
 
     def _borrow(self, sequence: KnownSequence, resources: ExitStack) -> tuple[int, int] | None:
         for place in sequence.places:
@@ -215,7 +167,7 @@ class SequenceFiles:
         return None
 
     async def _read_small(
-        self, file: _OpenFile, place: Place, sequence: KnownSequence, start: int, end: int
+        self, file: OpenFile, place: Place, sequence: KnownSequence, start: int, end: int
     ) -> bytes:
         digest, entry, length = sequence.digests.truncated, place.entry, sequence.length
         self._hot.trust(digest, file.until)
@@ -227,16 +179,18 @@ class SequenceFiles:
         if file.is_quick and entry.length == length:
             popular = self._hot.is_popular(digest, start)
             bounds = (first, last) if popular else (start, end)
-            residues = _read_cached(file, entry, *bounds)
+            residues = file.read_cached(entry, *bounds)
             if residues is not None and not popular:
                 return residues
         if residues is None:
-            residues = await self._run(file, partial(_read, file, entry, length, first, last))
+            residues = await self._open_files.run(
+                file, partial(file.read, entry, length, first, last)
+            )
         self._hot.put(digest, first, residues)
         return residues[start - first : end - first]
 
     async def _pieces(
-        self, file: _OpenFile, place: Place, length: int, start: int, end: int
+        self, file: OpenFile, place: Place, length: int, start: int, end: int
     ) -> AsyncGenerator[bytes, None]:
         walk = Walk(place.entry, length, start, end)
         if file.reader.is_plain and not file.is_local:
@@ -252,98 +206,9 @@ class SequenceFiles:
         else:
             for stretch in walk.stretches():
                 read = partial(file.reader.read, place.entry, *stretch)
-                if residues := walk.take(await self._run(file, read)):
+                if residues := walk.take(await self._open_files.run(file, read)):
                     yield residues
         walk.finish()
-
-    async def _acquire(self, place: Place) -> _OpenFile:
-        """The open file of a place, which still is what it was; to be released."""
-        while (file := self._take(place)) is None:
-            backend, _ = self._locate(place.url)
-            if not isinstance(backend, DescriptorLender):
-                await backend.start()
-            await asyncio.wrap_future(self._threads.submit(self._open, place))
-        try:
-            if file.is_local:
-                self._check_local(file)
-            elif time.monotonic() >= file.until:
-                stat = await file.backend.stat(file.key)
-                if stat.fingerprint != place.fingerprint:
-                    raise ObjectChanged("the object has changed")
-                file.until = time.monotonic() + _REMOTE_SECONDS
-        except BaseException:
-            self._release(file)
-            raise
-        return file
-
-    def _check_local(self, file: _OpenFile) -> None:
-        if file.is_local and time.monotonic() >= file.until:
-            check(file.backend, file.key, file.place.fingerprint)
-            file.until = time.monotonic() + _LOCAL_SECONDS
-
-    async def _run(self, file: _OpenFile, work: Callable[[], T]) -> T:
-        """Do something with a file in a thread; the file stays open until that is done, also when
-        who waits for it is cancelled."""
-        with self._lock:
-            file.readers += 1
-        future = self._threads.submit(work)
-        future.add_done_callback(lambda _: self._release(file))
-        return await asyncio.wrap_future(future)
-
-    def _take(self, place: Place) -> _OpenFile | None:
-        key = (place.url, place.fingerprint)
-        with self._lock:
-            file = self._files.get(key)
-            if file is not None:
-                self._files.move_to_end(key)
-                file.readers += 1
-            return file
-
-    def _open(self, place: Place) -> None:
-        """Open a file and keep it; in a thread."""
-        backend, key = self._locate(place.url)
-        with ExitStack() as resources:
-            source = resources.enter_context(pinned(backend, key, place.fingerprint))
-            reader = RecordReader(source, place.kind, partial(self._blocks, place))
-            file = _OpenFile(place, backend, key, reader, resources.pop_all())
-        with self._lock:
-            self._retire((place.url, place.fingerprint))
-            self._files[place.url, place.fingerprint] = file
-            for local, most in ((True, _MOST_OPEN), (False, _MOST_REMOTE)):
-                same = [each for each, file in self._files.items() if file.is_local is local]
-                for each in same[: max(len(same) - most, 0)]:
-                    self._retire(each)
-
-    def _blocks(self, place: Place) -> tuple[GziEntry, ...] | None:
-        if self._database is None:
-            return None
-        return self._database.run(
-            lambda connection: blocks_of(connection, place.url, place.fingerprint)
-        )
-
-    def _note_lost(self, place: Place) -> None:
-        key = (place.url, place.fingerprint)
-        with self._lock:
-            self._retire(key)
-            if key in self._told:
-                return
-            self._told.add(key)
-        _log.warning("%s is not what it was when its sequences were written down", place.url)
-        if self._lost is not None:
-            self._lost(place.url)
-
-    def _retire(self, key: tuple[str, str]) -> None:
-        file = self._files.pop(key, None)
-        if file is not None:
-            file.is_retired = True
-            if not file.readers:
-                file.resources.close()
-
-    def _release(self, file: _OpenFile) -> None:
-        with self._lock:
-            file.readers -= 1
-            if file.is_retired and not file.readers:
-                file.resources.close()
 
 
 class _Attempts:
@@ -372,21 +237,3 @@ class _Attempts:
     def failure(self) -> Exception:
         """What to raise when no place is left."""
         return self._error or SequenceUnavailable("no file holds this sequence any more")
-
-
-def _read(file: _OpenFile, entry: FaiEntry, length: int, start: int, end: int) -> bytes:
-    return b"".join(read_residues(file.reader, entry, length, start, end))
-
-
-def _read_cached(file: _OpenFile, entry: FaiEntry, start: int, end: int) -> bytes | None:
-    """The residues if the kernel has them at hand; the record has no other bytes."""
-    source = file.reader.source
-    if not isinstance(source, PinnedDescriptor):
-        return None
-    data = source.read_cached(*file.reader.stored(entry, start, end))
-    if data is None:
-        return None
-    residues = file.reader.strip(data)
-    if len(residues) != end - start:
-        raise CorruptData("a file does not fit what is written down of it")
-    return residues

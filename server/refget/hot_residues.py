@@ -53,10 +53,6 @@ class HotResidues:
         if len(self._until) > _MOST_SEQUENCES:
             self._until.popitem(last=False)
 
-    def distrust(self, digest: bytes) -> None:
-        """Give nothing of a sequence before a file is found to hold it."""
-        self._until.pop(digest, None)
-
     def is_popular(self, digest: bytes, start: int) -> bool:
         """Whether there were questions enough for this neighbourhood to make it worth loading,
         where that costs several times what an answer does; asking counts as a question."""

@@ -11,7 +11,7 @@ import pysam
 import pytest
 
 from server.database import Database
-from server.refget import files as module
+from server.refget import open_files as module
 from server.refget.catalogue import KnownSequence
 from server.refget.digests import Digests
 from server.refget.files import SequenceFiles, SequenceUnavailable
@@ -299,9 +299,9 @@ async def test_more_files_than_may_be_open(
             assert got == text[start : start + 400]
 
     await asyncio.gather(*map(read, range(24)))
-    assert len(files._files) == 2
+    assert len(files._open_files._files) == 2
     await files.close()
-    assert not files._files
+    assert not files._open_files._files
 
 
 async def test_who_is_cancelled_leaves_nothing_open(
@@ -315,7 +315,7 @@ async def test_who_is_cancelled_leaves_nothing_open(
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert await files.residues(sequence, 0, 150_000) == RECORDS["one"][:150_000]
-    opened = list(files._files.values())
+    opened = list(files._open_files._files.values())
     await files.close()
     for _ in range(100):
         if all(each.readers == 0 for each in opened):

@@ -9,7 +9,7 @@ import pytest
 
 from server.config import CacheSection, Location
 from server.database import Database
-from server.refget import files as module
+from server.refget import open_files as module
 from server.refget.catalogue import KnownSequence
 from server.refget.file_locator import FileLocator
 from server.refget.files import SequenceFiles, SequenceUnavailable
