@@ -5,13 +5,14 @@ catalogue says of a file holds for one fingerprint only: a file that changed beg
 """
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Table, delete, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from formats.fasta import FaiEntry, GziEntry, parse_gzi
 from formats.fasta_index import write_gzi
@@ -168,7 +169,7 @@ def add_sequences(connection: Connection, sequences: Sequence[tuple[Digests, int
         if trunc512 not in known
     ]
     if missing:
-        connection.execute(insert(SEQUENCES), missing)
+        _insert_new(connection, SEQUENCES, missing)
         known |= _ids_of(connection, [str(each["trunc512"]) for each in missing])
     return [known[digests.trunc512] for digests, _ in sequences]
 
@@ -234,9 +235,8 @@ def add_aliases(connection: Connection, aliases: Iterable[tuple[int, Alias]]) ->
             wanted.pop((row.authority, row.alias, row.sequence), None)
     names = ("authority", "alias", "sequence")
     if wanted:
-        connection.execute(
-            insert(ALIASES), [dict(zip(names, each, strict=True)) for each in wanted]
-        )
+        rows = [dict(zip(names, each, strict=True)) for each in wanted]
+        _insert_new(connection, ALIASES, rows)
     return len(wanted)
 
 
@@ -261,12 +261,12 @@ def add_collection(connection: Connection, collection: Collection) -> None:
     if connection.execute(known).first() is not None:
         return
     level1 = collection.level1()
-    connection.execute(insert(COLLECTIONS).values(digest=collection.digest, **level1))
+    _insert_new(connection, COLLECTIONS, [{"digest": collection.digest, **level1}])
     for attribute, value in collection.canonical_level2().items():
         key = {"attribute": attribute, "digest": level1[attribute]}
         same = [ATTRIBUTES.c[name] == text for name, text in key.items()]
         if connection.execute(select(ATTRIBUTES.c.digest).where(*same)).first() is None:
-            connection.execute(insert(ATTRIBUTES).values(**key, value=zlib.compress(value, 1)))
+            _insert_new(connection, ATTRIBUTES, [{**key, "value": zlib.compress(value, 1)}])
 
 
 def remove_file(connection: Connection, file: int) -> None:
@@ -329,3 +329,11 @@ def _portions(values: Iterable[T]) -> Iterator[list[T]]:
     remaining = iter(values)
     while some := list(islice(remaining, _AT_ONCE)):
         yield some
+
+
+def _insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows but for those that another process has inserted meanwhile."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(postgresql.insert(table).on_conflict_do_nothing(), rows)
+    else:
+        connection.execute(sqlite.insert(table).on_conflict_do_nothing(), rows)
