@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo serve test test-exact lint format types check bench image lock clean
+.PHONY: help demo serve test test-exact lint format types check conformance bench image lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -48,6 +48,15 @@ types: $(STAMP)  ## mypy --strict
 # The tests hold those of the layers (tests/test_layers.py) and of the documents.
 check: lint types test  ## what must be green before a commit lands
 
+# In an environment of their own. The newest suite of the sequences is on git only: name a checkout
+# of it, or the one on the package index is run, which asks what version 1 of refget promised.
+SUITES := .venv-conformance
+REFGET_COMPLIANCE_SUITE ?= refget-compliance==1.2.6
+conformance: $(STAMP)  ## the public suites of refget; REFGET_COMPLIANCE_SUITE=checkout of the newest
+	$(BIN)/python -m venv $(SUITES)
+	$(SUITES)/bin/pip install --quiet 'refget==0.12.*' '$(REFGET_COMPLIANCE_SUITE)'
+	$(BIN)/python -m conformance.refget --suites $(SUITES)/bin/python
+
 bench: $(STAMP)  ## measure; a table, and JSON in benchmarks/results
 	$(BIN)/python -m benchmarks
 
@@ -64,7 +73,7 @@ lock: $(STAMP)  ## pin the newest versions that pyproject.toml allows
 	! grep -n '://' requirements.lock requirements-dev.lock
 
 clean:  ## remove what was made, the virtual environment too
-	rm -rf $(VENV) build dist demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(SUITES) build dist demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): requirements-dev.lock pyproject.toml
