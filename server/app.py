@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from glob import glob
 from importlib.metadata import version
@@ -24,27 +24,35 @@ from server.htsget.ticket import TicketMaker
 from server.model import Endpoint
 from server.refget.aliases import NamedSequence, read_names
 from server.refget.catalogue import SequenceCatalogue
+from server.refget.collection_routes import CollectionRoutes
 from server.refget.collection_store import CollectionStore
 from server.refget.contig_names import ContigNames
 from server.refget.cram_references import CatalogueReferences
 from server.refget.file_locator import FileLocator
 from server.refget.files import SequenceFiles
+from server.refget.flat_store import FlatStore
 from server.refget.location_ingest import LocationIngest
 from server.refget.opened import Refget
+from server.refget.registry import Source, files_of
 from server.refget.sequence_routes import SequenceRoutes
+from server.refget.upstream import UpstreamSequences
 from server.service_info import Service, negotiate, service_info
 from server.slicing.cram_slicer import CramServices
+from server.slicing.fasta_files import FastaFile
 from server.slicing.index_cache import IndexCache
 from server.slicing.library import Library
 from server.slicing.references import References
 from server.slicing.workers import WorkerLimits, WorkerPool
 from server.storage import open_file, open_location
-from server.survey import fasta_files
+from server.survey import fasta_files, sequence_files
 from server.web.landing import landing_page
 from server.web.openapi import openapi
 
 CATALOG = web.AppKey("CATALOG", Catalog)
 LIBRARY = web.AppKey("LIBRARY", Library)
+
+
+_READY_SECONDS = 2.0
 
 
 def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Application:
@@ -123,7 +131,7 @@ def open_library(settings: Settings, catalog: Catalog, known: Sequence[Reference
         services,
         index_bytes=settings.cache.index_bytes,
         plan_bytes=settings.cache.plan_bytes // 2,
-        indexes=_open_index_cache(settings),
+        indexes=open_index_cache(settings),
     )
 
 
@@ -141,13 +149,17 @@ def open_refget(settings: Settings, catalog: Catalog) -> Refget:
         lambda url: open_file(url, settings.locations, settings.cache), settings.cache.descriptors
     )
 
+    def find() -> Iterator[FastaFile]:
+        known = database.run(lambda each: files_of(each, list(Source)))
+        return sequence_files(catalog, settings.refget.sequences, known)
+
     def found(names: Sequence[str]) -> None:
         sequences.serve(names)
         collections.serve(names)
 
     ingest = LocationIngest(
         database,
-        partial(fasta_files, catalog, settings.refget.sequences),
+        find,
         locator,
         patterns=settings.refget.sequences,
         aliases=_read_aliases(settings.refget.aliases),
@@ -156,7 +168,9 @@ def open_refget(settings: Settings, catalog: Catalog) -> Refget:
         written=sequences.forget,
     )
     files = SequenceFiles(locator, database, lost=lambda _: ingest.look_again())
-    return Refget(database, locator, files, sequences, collections, ingest)
+    store = FlatStore(settings.refget.store)
+    upstream = UpstreamSequences(settings.refget.upstream, database, store)
+    return Refget(database, locator, files, sequences, collections, ingest, upstream)
 
 
 def _read_aliases(patterns: Sequence[str]) -> list[NamedSequence]:
@@ -169,7 +183,8 @@ def _read_aliases(patterns: Sequence[str]) -> list[NamedSequence]:
     return names
 
 
-def _open_index_cache(settings: Settings) -> IndexCache | None:
+def open_index_cache(settings: Settings) -> IndexCache | None:
+    """The folder for indexes, if there is one; `ConfigurationError` when it cannot be used."""
     cache = settings.cache
     if cache.directory is None:
         return None
@@ -200,6 +215,16 @@ def _add_refget(app: web.Application, settings: Settings, refget: Refget) -> Non
         refget.files,
         service,
         settings.refget.subsequence_limit,
+        lambda: refget.ingest.pending,
+        refget.upstream if settings.refget.upstream else None,
+    ).add_to(app)
+    CollectionRoutes(
+        refget.database,
+        refget.collections,
+        refget.catalogue,
+        refget.files,
+        service,
+        settings.refget.strict,
         lambda: refget.ingest.pending,
     ).add_to(app)
 
@@ -232,7 +257,11 @@ async def _live(_: web.Request) -> web.Response:
 async def _ready(catalog: Catalog, _: web.Request) -> web.Response:
     """Whether every location can be read now; names none of them."""
     checks = (location.backend.available() for location in catalog.locations)
-    ready = all(await asyncio.gather(*checks))
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            ready = all(await asyncio.gather(*checks))
+    except TimeoutError:
+        ready = False
     return web.json_response(
         {"status": "ok" if ready else "unavailable"}, status=200 if ready else 503
     )

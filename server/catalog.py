@@ -110,15 +110,21 @@ class Catalog:
                 self._found.pop((object_id, wanted), None)
         if len(object_id) > _MAX_ID or not object_id.isprintable():
             return None
+        refusal: StorageDenied | None = None
         for location, stem in self._candidates(object_id):
             keys = [stem + extension for extension in EXTENSIONS[wanted]]
-            first = await _first(
-                location.backend, [key for key in keys if location.only in (None, key)]
-            )
+            keys = [key for key in keys if location.only in (None, key)]
+            try:
+                first = await _first(location.backend, keys)
+            except StorageDenied as error:
+                refusal = error  # another location may have it
+                continue
             if first is not None:
                 return await self._remember(
                     DataObject(object_id, endpoint, wanted, location, *first, None, None)
                 )
+        if refusal is not None:
+            raise refusal
         return None
 
     def _candidates(self, object_id: str) -> Iterator[tuple[ServedLocation, str]]:
@@ -143,9 +149,11 @@ class Catalog:
 
     async def _remember(self, found: DataObject) -> DataObject:
         """The object with its index, the first of the customary names that exists."""
-        index = await _first(found.backend, list(index_keys(found.key, found.format)))
-        if index is not None:
-            found = replace(found, index_key=index[0], index_stat=index[1])
+        # Who may not list is refused what is not there, too: the object is served without.
+        with suppress(StorageDenied):
+            index = await _first(found.backend, list(index_keys(found.key, found.format)))
+            if index is not None:
+                found = replace(found, index_key=index[0], index_stat=index[1])
         self._found[(found.object_id, found.format)] = found
         if len(self._found) > self._remembered:
             self._found.popitem(last=False)

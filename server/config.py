@@ -157,6 +157,7 @@ class Location(_Section):
     profile: str | None = Field(None, description="S3: a profile of ~/.aws/config")
     role_arn: str | None = Field(None, description="S3: a role to assume")
     anonymous: bool = Field(False, description="S3: without credentials")
+    redirects: bool = Field(False, description="https: follow redirects to other servers")
 
     @model_validator(mode="after")
     def _supported(self) -> Self:
@@ -165,6 +166,8 @@ class Location(_Section):
                 f"a location with {self.scheme}:// is not supported; use a directory, a file,"
                 " s3:// or https://"
             )
+        if self.redirects and self.scheme not in ("https", "http"):
+            raise ValueError("redirects is for https:// locations only")
         if self.scheme != "s3":
             for name in ("endpoint_url", "path_style", "region", "profile", "role_arn"):
                 if getattr(self, name) is not None:
@@ -181,7 +184,7 @@ class Location(_Section):
     def scheme(self) -> str:
         """`file`, `s3`, `https` or `http`."""
         scheme, separator, _ = self.url.partition("://")
-        return scheme if separator else "file"
+        return scheme.lower() if separator else "file"
 
     @property
     def path(self) -> Path:

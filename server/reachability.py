@@ -5,7 +5,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -142,9 +143,27 @@ async def _warnings_of(location: NamedLocation, deadline: float) -> list[str]:
     if location.path is not None and not os.access(location.path, os.R_OK):
         return ["cannot be read"]
     if location.served.only is None and isinstance(backend, KeyLister):
-        return await asyncio.to_thread(_warnings_of_listing, backend, deadline)
+        return await _in_daemon(lambda: _warnings_of_listing(backend, deadline))
     why = await unreachable(location.served)
     return [] if why is None else [why]
+
+
+async def _in_daemon(work: Callable[[], list[str]]) -> list[str]:
+    """What work makes in a thread that the process does not wait for when it ends."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[list[str]] = loop.create_future()
+
+    def finish(found: list[str]) -> None:
+        if not done.done():
+            done.set_result(found)
+
+    def run() -> None:
+        found = work()
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(finish, found)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await done
 
 
 def _warnings_of_listing(backend: KeyLister, deadline: float) -> list[str]:

@@ -21,7 +21,7 @@ from multiprocessing.context import SpawnProcess
 from aiohttp import web
 from pydantic import SecretStr
 
-from server.app import create_app, open_catalog
+from server.app import create_app, open_catalog, open_index_cache
 from server.config import (
     ConfigurationError,
     DatabaseSection,
@@ -30,6 +30,7 @@ from server.config import (
     read_secret,
 )
 from server.limits import Limits, make_runner
+from server.logs import configure_logging
 from server.reachability import NamedLocation, warnings
 
 _BACKLOG = 1024
@@ -50,6 +51,7 @@ def serve(settings: Settings, announce: Callable[[str, str], None]) -> int:
     _raise_descriptor_limit()
     secret = read_secret(settings.server) or secrets.token_bytes(32)
     tls_context(settings)
+    open_index_cache(settings)
     for warning in warnings(_named(settings), settings.refget.sequences):
         _log.warning("%s", warning)
     sockets = _listen(settings)
@@ -144,7 +146,8 @@ def _supervise(
         signal.signal(number, stop_as_requested)
     for listener in sockets:
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(settings, secret, listener, theirs))
+        level = logging.getLogger().level
+        process = context.Process(target=_work, args=(settings, secret, listener, theirs, level))
         process.start()
         theirs.close()
         listener.close()
@@ -184,8 +187,11 @@ def _ending(code: int) -> str:
         return f"was killed by signal {-code}"
 
 
-def _work(settings: Settings, secret: bytes, listener: socket.socket, pipe: Connection) -> None:
+def _work(
+    settings: Settings, secret: bytes, listener: socket.socket, pipe: Connection, log_level: int
+) -> None:
     """A server process: tells its parent when it is ready, and ends when the parent is gone."""
+    configure_logging(log_level)
 
     def outlive_nobody() -> None:
         with contextlib.suppress(EOFError, OSError):

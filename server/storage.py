@@ -1,7 +1,6 @@
 """From a configured location to the backend that holds its objects."""
 
 from collections.abc import Sequence
-from typing import TypedDict
 from urllib.parse import unquote, urlsplit
 
 from server.catalog import ServedLocation
@@ -46,14 +45,10 @@ def _open_local(location: Location, cache: CacheSection) -> tuple[StorageBackend
     return LocalBackend(path.parent, cache.descriptors), path.name
 
 
-class _Remote(TypedDict):
-    revalidate: float
-
-
 def _open_remote(location: Location, cache: CacheSection) -> tuple[StorageBackend, str | None]:
     """A URL that ends like a data file is that file; any other is the folder of its objects."""
-    remote = _Remote(revalidate=cache.revalidate_seconds)
-    url = location.url.rstrip("/")
+    revalidate = cache.revalidate_seconds
+    url = location.scheme + location.url[len(location.scheme) :].rstrip("/")
     only = None
     if urlsplit(url).path.endswith(SERVABLE):
         folder, _, rest = url.partition("?")
@@ -62,11 +57,11 @@ def _open_remote(location: Location, cache: CacheSection) -> tuple[StorageBacken
         only = only if location.scheme == "s3" else unquote(only)
     try:
         if location.scheme == "s3":
-            return _open_s3(url, location, remote), only
+            return _open_s3(url, location, revalidate), only
         # Imported where they are needed: who serves files from disk need not wait for them.
         from storage_backends.http import HttpBackend
 
-        return HttpBackend(url, **remote), only
+        return HttpBackend(url, redirects=location.redirects, revalidate=revalidate), only
     except ValueError as error:
         raise ConfigurationError(f"{_without_secrets(location.url)}: {error}") from error
 
@@ -78,7 +73,7 @@ def _without_secrets(url: str) -> str:
     return scheme + separator + host.rpartition("@")[2] + slash + path
 
 
-def _open_s3(url: str, location: Location, remote: _Remote) -> StorageBackend:
+def _open_s3(url: str, location: Location, revalidate: float) -> StorageBackend:
     from storage_backends.s3 import S3Backend, S3Options
 
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
@@ -90,4 +85,4 @@ def _open_s3(url: str, location: Location, remote: _Remote) -> StorageBackend:
         role_arn=location.role_arn,
         anonymous=location.anonymous,
     )
-    return S3Backend(bucket, prefix, options, **remote)
+    return S3Backend(bucket, prefix, options, revalidate=revalidate)

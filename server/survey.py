@@ -12,6 +12,7 @@ from server.catalog import EXTENSIONS, Catalog, ServedLocation
 from server.model import Endpoint, Format
 from server.slicing.fasta_files import FastaFile, FastaOnDisk, StoredFasta
 from storage_backends.base import (
+    DescriptorLender,
     KeyLister,
     ObjectNotFound,
     StorageDenied,
@@ -104,9 +105,22 @@ def fasta_files(catalog: Catalog, patterns: Sequence[str]) -> Iterator[FastaFile
     yield from _of_all(catalog, patterns, FASTA)
 
 
-def sequence_files(catalog: Catalog, patterns: Sequence[str]) -> Iterator[FastaFile]:
-    """The same, and 2bit files too."""
-    yield from _of_all(catalog, patterns, SEQUENCES)
+def sequence_files(
+    catalog: Catalog, patterns: Sequence[str], known: Iterable[str] = ()
+) -> Iterator[FastaFile]:
+    """The FASTA and 2bit files that are served: those on disk, in locations or by `patterns`, and
+    those of the `known` URLs that lie in a remote location. No store is asked what it holds."""
+    local: list[ServedLocation] = []
+    remote: list[ServedLocation] = []
+    for each in catalog.locations:
+        (local if isinstance(each.backend, DescriptorLender) else remote).append(each)
+    yield from _among(map(listing, local), patterns, SEQUENCES)
+    folders = [(each.backend.describe().rstrip("/") + "/", each.backend) for each in remote]
+    for url in known:
+        for folder, backend in folders:
+            if url.startswith(folder):
+                yield StoredFasta(backend, url[len(folder) :])
+                break
 
 
 def fasta_among(listings: Iterable[Listing], patterns: Sequence[str]) -> Iterator[FastaFile]:
@@ -117,13 +131,18 @@ def fasta_among(listings: Iterable[Listing], patterns: Sequence[str]) -> Iterato
 def _of_all(
     catalog: Catalog, patterns: Sequence[str], extensions: tuple[str, ...]
 ) -> Iterator[FastaFile]:
-    listings = [listing(location) for location in catalog.locations]
-    yield from _among(listings, patterns, extensions)
-    for each in listings:
-        if each.failure is not None and not isinstance(
-            each.failure, StorageDenied | ObjectNotFound
-        ):
-            raise each.failure
+    # What is on disk first: who finds it there need not wait for a store to list what it has.
+    local = [each for each in catalog.locations if isinstance(each.backend, DescriptorLender)]
+    yield from _among(map(listing, local), patterns, extensions)
+    failure: StorageError | None = None
+    for location in catalog.locations:
+        if location not in local:
+            each = listing(location)
+            yield from _among([each], (), extensions)
+            if not isinstance(each.failure, StorageDenied | ObjectNotFound):
+                failure = each.failure or failure
+    if failure is not None:
+        raise failure
 
 
 def _among(

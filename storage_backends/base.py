@@ -130,6 +130,12 @@ class StorageBackend(Protocol):
         """What the operator knows an object, or the location, by; never for an answer."""
         ...
 
+    @property
+    def identity(self) -> str:
+        """What tells this location from every other; for file names and comparisons, not to be
+        shown."""
+        ...
+
     async def close(self) -> None:
         """Release descriptors, connections and threads."""
         ...

@@ -17,6 +17,7 @@ from storage_backends.remote import RemoteBackend
 from storage_backends.transfer import Patience, Refusal, Target
 from storage_backends.validators import content_length
 
+_LONG = 1.0  # seconds of a transfer during which a file may well have been replaced
 _NO_HEAD = {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
 
 
@@ -26,18 +27,25 @@ class HttpBackend(RemoteBackend):
     A query (the token of a shared folder, for one) goes with every request and is never shown. A
     server must honour ranges and tell an ETag or when a file was last modified; without a strong
     ETag a file replaced within a second by one of the same size may pass for the old one.
-    `ValueError` for what is no such URL.
+    `redirects`: follow them to other servers, over https. `ValueError` for what is no such URL.
     """
 
     def __init__(
         self,
         url: str,
         *,
+        redirects: bool = False,
         revalidate: float = 10.0,
         patience: Patience = Patience(),  # noqa: B008
     ) -> None:
-        super().__init__(HttpOrigin(url), revalidate=revalidate, patience=patience)
+        origin = HttpOrigin(url, redirects=redirects)
+        super().__init__(origin, revalidate=revalidate, patience=patience)
         self._head = True
+
+    async def _settle(self, key: str, fingerprint: str, seconds: float) -> None:
+        """A file may be written over while its server reads it."""
+        if seconds > _LONG:
+            await self._compare(key, fingerprint, fresh=True)
 
     async def _ask(self, key: str) -> ObjectStat:
         if self._head:
@@ -60,7 +68,8 @@ class _NoHead(StorageDenied):
 class HttpOrigin:
     """The `Origin` of the objects below a URL."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, redirects: bool = False) -> None:
+        self._redirects = redirects
         try:
             parts = urlsplit(url)
             server = URL(f"{parts.scheme}://{parts.netloc}")
@@ -87,7 +96,7 @@ class HttpOrigin:
     def follows(self, source: URL, to: URL) -> bool:
         if to.raw_path == source.raw_path + "/":
             raise ObjectNotFound("no such object")  # a folder
-        return to.scheme == "https" or same_server(to, source)
+        return same_server(to, source) or (self._redirects and to.scheme == "https")
 
     async def learn(self, refusal: Refusal) -> bool:
         del refusal
@@ -97,6 +106,10 @@ class HttpOrigin:
         if refusal.method == "HEAD" and refusal.status in _NO_HEAD:
             return _NoHead("the store does not answer HEAD requests")
         return None
+
+    @property
+    def identity(self) -> str:
+        return self._folder + self._query
 
     def describe(self, key: str) -> str:
         return self._folder + key

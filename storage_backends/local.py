@@ -123,6 +123,10 @@ class LocalBackend:
     async def available(self) -> bool:
         return os.access(self._root, os.R_OK | os.X_OK)
 
+    @property
+    def identity(self) -> str:
+        return self._root
+
     def describe(self, key: str = "") -> str:
         return self._prefix + key if key else self._root
 

@@ -6,6 +6,7 @@ pinned to its ETag by the store itself, so the delay can make an answer fail, ne
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
@@ -71,12 +72,14 @@ class RemoteBackend:
         """See `StorageBackend`; a transfer that breaks is taken up where it broke."""
         if start >= end:
             await self._compare(key, fingerprint)
-        failures = 0
+        failures, begun = 0, time.monotonic()
         while start < end:
             try:
                 response, part = await self._open(key, start, end, fingerprint)
             except PastEnd:
                 await self._compare(key, fingerprint, fresh=True)
+                if start < (await self.stat(key)).size:
+                    raise StorageUnavailable("the store does not send what it has") from None
                 return
             end = min(end, part.size)
             cause: Exception | None = None
@@ -86,6 +89,8 @@ class RemoteBackend:
                     if start > part.end:
                         break
                     failures = 0
+                    if start >= end:
+                        await self._settle(key, fingerprint, time.monotonic() - begun)
                     yield piece
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 cause = nameless(error)
@@ -135,6 +140,10 @@ class RemoteBackend:
         response.release()
         return True
 
+    @property
+    def identity(self) -> str:
+        return self.origin.identity
+
     def describe(self, key: str = "") -> str:
         return self.origin.describe(key)
 
@@ -165,6 +174,13 @@ class RemoteBackend:
             return self._stat(response.headers, part.size)
         finally:
             response.release()
+
+    async def _settle(self, key: str, fingerprint: str, seconds: float) -> None:
+        """Called with the last piece of a transfer that took so long, before that goes on.
+
+        Raises `ObjectChanged` where what was read may be of two versions. A store that replaces
+        objects as a whole needs no more than the pin of the request.
+        """
 
     async def _compare(self, key: str, fingerprint: str, *, fresh: bool = False) -> None:
         if (await self.stat(key, fresh=fresh)).fingerprint != fingerprint:
@@ -202,5 +218,5 @@ class RemoteBackend:
         """The error for a store that cannot be served from; the operator is told, once."""
         if what not in self._warned:
             self._warned.add(what)
-            _log.warning("a location cannot be served from: %s", what)
+            _log.warning("%s cannot be served from: %s", self.describe(), what)
         return StorageUnavailable(what)

@@ -40,7 +40,7 @@ from storage_backends.validators import check_key, entity_tag
 __all__ = ["S3Backend", "S3Options", "S3Origin"]
 
 _UNDER_WAY = 30.0
-_LIFE = 900
+_LIFE = 300  # no longer than `s3:signatureAge` in a careful bucket policy allows
 _LEFT = 60
 _MOST_URLS = 4096
 _LONGEST_KEY = 1024
@@ -79,7 +79,9 @@ class S3Origin:
         self._account = S3Account(bucket, options)
         self._region = self._account.region
         self._moved = -math.inf
-        self._signer = QuerySigner(self._account.locate(self._region), self._region)
+        base = self._account.locate(self._region)
+        self._identity = f"{base} {self._name}/{self._below}"
+        self._signer = QuerySigner(base, self._region)
         self._credentials = CredentialsInUse(lambda renew: self._account.credentials(renew=renew))
         self._requests: OrderedDict[tuple[str, str], _Signed] = OrderedDict()
         self._clock = clock
@@ -135,6 +137,11 @@ class S3Origin:
     def judge(self, refusal: Refusal) -> StorageError | None:
         """By the code in the answer's XML."""
         return meaning_of(code_of(refusal))
+
+    @property
+    def identity(self) -> str:
+        """The bucket in its store."""
+        return self._identity
 
     def describe(self, key: str = "") -> str:
         """The URI of an object or of the location."""

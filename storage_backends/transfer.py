@@ -64,6 +64,11 @@ class Origin(Protocol):
         """What a refusal means in this store, where its status alone does not tell."""
         ...
 
+    @property
+    def identity(self) -> str:
+        """What tells this location from every other; not to be shown."""
+        ...
+
     def describe(self, key: str) -> str:
         """What the operator knows the object, or the location, by; without any secret."""
         ...
@@ -79,10 +84,10 @@ class Patience:
     """
 
     connect: float = 5.0
-    quiet: float = 20.0
-    attempts: int = 4
-    pause: float = 0.2
-    total: float = 30.0
+    quiet: float = 10.0
+    attempts: int = 5
+    pause: float = 0.4
+    total: float = 20.0
 
 
 class Transfer:
@@ -124,7 +129,7 @@ class Transfer:
             wait = 0.0
             try:
                 answer = await self._ask(method, key, fields)
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 failure: StorageError = StorageUnavailable("the store does not answer")
                 failure.__cause__ = nameless(error)
             else:

@@ -14,6 +14,8 @@ _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19})")
 _LENGTH = re.compile(r"\d{1,19}")
 _LONGEST_KEY = 1024
 
+_LARGEST = 1 << 44  # bytes; a ticket for more would itself be large
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -40,6 +42,8 @@ def stat_of(headers: Mapping[str, str], size: int | None) -> ObjectStat:
     """An object by the validators of an answer; `StorageUnavailable` where they do not pin it."""
     if size is None:
         raise StorageUnavailable("the store does not tell how large an object is")
+    if size > _LARGEST:
+        raise StorageUnavailable("the store tells of a size that no object has")
     etag = headers.get("ETag", "")
     if _STRONG.fullmatch(etag):
         return ObjectStat(size, None, etag)

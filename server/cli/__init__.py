@@ -1,7 +1,6 @@
 """The command line: one module for each command that does more than call another part."""
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from server.cli.locations import add_locations, location_settings
 from server.config import ConfigurationError
+from server.logs import configure_logging
 from server.model import Endpoint, Format
 from server.reachability import reason
 from server.serve import serve
@@ -23,9 +23,7 @@ def run(arguments: Sequence[str]) -> int:
         if not hasattr(options, "locations") or any(each.startswith("-") for each in rest):
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
         options.locations += rest
-    logging.basicConfig(
-        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    configure_logging(options.log_level.upper())
     try:
         status: int = options.command(options)
     except (ConfigurationError, OSError) as error:

@@ -62,7 +62,8 @@ async def inspect_object(
 async def _open(library: Library, item: DataObject, report: Report) -> Slicer:
     """The slicer with its index if that can be used."""
     if item.index_key is None:
-        report.problem("index", "no index, so it is served whole only; `htsgate index` builds one")
+        advice = "`htsgate index` builds one on disk"
+        report.problem("index", f"no index, so it is served whole only; {advice}")
     else:
         try:
             return await library.slicer(item, indexed=True)

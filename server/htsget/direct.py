@@ -4,6 +4,7 @@ For open data only. What is re-encoded, and what is short, still comes from us: 
 very block that a client would get without direct delivery.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,7 +12,9 @@ from server.catalog import DataObject
 from server.slicing.library import Library, Plan
 from server.slicing.segments import Stored
 from server.slicing.selection import Selection
-from storage_backends.base import PresignedRead, Presigner
+from storage_backends.base import PresignedRead, Presigner, StorageDenied
+
+_log = logging.getLogger(__name__)
 
 SHORTEST = 1 << 20
 """Bytes of a verbatim range from which on a request to the store is worth it."""
@@ -41,24 +44,29 @@ async def spread(
     selections: Sequence[Selection],
     seconds: int,
 ) -> list[Selection | Spread]:
-    """The selections of a ticket, those that have long verbatim ranges spread; raises what
-    planning raises. `seconds`: the life of the ticket."""
+    """The selections of a ticket, those that have long verbatim ranges spread; as they are when
+    there is nothing to sign with. Raises what planning raises. `seconds`: the life of the ticket.
+    """
     bodies: list[Selection | Spread] = []
     for number, selection in enumerate(selections, start=1):
         closing = number == len(selections)
         plan = await library.plan_body(item, selection, closing=closing)
-        pieces = [
-            piece
-            if isinstance(piece, tuple)
-            else await presigner.presign(
-                item.key,
-                piece.start,
-                piece.end,
-                fingerprint=item.stat.fingerprint,
-                seconds=min(seconds, MOST_SECONDS),
-            )
-            for piece in _pieces(plan)
-        ]
+        try:
+            pieces = [
+                piece
+                if isinstance(piece, tuple)
+                else await presigner.presign(
+                    item.key,
+                    piece.start,
+                    piece.end,
+                    fingerprint=item.stat.fingerprint,
+                    seconds=min(seconds, MOST_SECONDS),
+                )
+                for piece in _pieces(plan)
+            ]
+        except StorageDenied as error:
+            _log.warning("direct delivery is not possible, so the server sends all: %s", error)
+            return list(selections)
         whole = all(isinstance(piece, tuple) for piece in pieces)
         bodies.append(selection if whole else Spread(selection, plan.etag, tuple(pieces)))
     return bodies

@@ -8,6 +8,7 @@ from server.refget.collection_store import CollectionStore
 from server.refget.file_locator import FileLocator
 from server.refget.files import SequenceFiles
 from server.refget.location_ingest import LocationIngest
+from server.refget.upstream import UpstreamSequences
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Refget:
     catalogue: SequenceCatalogue
     collections: CollectionStore
     ingest: LocationIngest
+    upstream: UpstreamSequences
 
     async def start(self) -> None:
         """Begin to write down what the locations hold."""
@@ -28,6 +30,7 @@ class Refget:
     async def close(self) -> None:
         """Stop, those who use the others first."""
         await self.ingest.close()
+        await self.upstream.close()
         await self.files.close()
         await self.locator.close()
         self.database.close()

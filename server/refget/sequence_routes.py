@@ -20,6 +20,7 @@ from server.refget.media_types import JSON, TEXT, negotiate
 from server.refget.sending import send_residues, send_stream, stream_residues
 from server.refget.service_info import sequences_info
 from server.refget.subsequence import Subsequence, judge_subsequence
+from server.refget.upstream import UpstreamSequences
 from server.refget.warm import Sent, WarmSequences
 from server.service_info import Service
 
@@ -36,7 +37,8 @@ class SequenceRoutes:
     """Handlers over the parts that do the work.
 
     `subsequence_limit`: the most bases of one part; below 1: any number. `is_pending`: whether
-    there are files of which nobody knows yet what they hold.
+    there are files of which nobody knows yet what they hold. `upstream`: who is asked for what is
+    not here.
     """
 
     catalogue: SequenceCatalogue
@@ -44,6 +46,7 @@ class SequenceRoutes:
     service: Service
     subsequence_limit: int
     is_pending: Callable[[], bool]
+    upstream: UpstreamSequences | None = None
     _warm: WarmSequences = field(init=False, repr=False)
     _sent: Sent = field(init=False, repr=False, default_factory=Sent)
 
@@ -70,7 +73,7 @@ class SequenceRoutes:
                 if warm.send(request, interval, residues):
                     return self._sent
         wanted = parse_id(text)
-        known = await self._find(wanted)
+        known = await self._find(wanted, request)
         cache_control = _IMMUTABLE if isinstance(wanted, Md5Id | TruncatedId) else _SHORT
         if warm is None:
             self._warm.keep(text, known, _headers(_PLAIN, "none", cache_control))
@@ -85,7 +88,7 @@ class SequenceRoutes:
 
     async def metadata(self, request: web.Request) -> web.StreamResponse:
         """Digests, length and names of a sequence."""
-        known = await self._find(parse_id(request.match_info["id"]))
+        known = await self._find(parse_id(request.match_info["id"]), request)
         content_type = negotiate(request.headers.getall(hdrs.ACCEPT, ()), JSON)
         request[OBJECT] = known.digests.ga4gh
         aliases = [{"alias": a.alias, "naming_authority": a.authority} for a in known.aliases]
@@ -109,12 +112,18 @@ class SequenceRoutes:
         )
         return _document(request, info, content_type)
 
-    async def _find(self, wanted: SequenceId) -> KnownSequence:
+    async def _find(self, wanted: SequenceId, request: web.Request) -> KnownSequence:
         found = await self.catalogue.find(wanted)
         if found is not None:
             return found
         if isinstance(wanted, Md5Id | TruncatedId) and self.is_pending():
             raise SequencePending("the sequence may be in a file that was not read yet")
+        if self.upstream is not None:
+            via = request.headers.getall(hdrs.VIA, ())
+            if await self.upstream.fetch(wanted, via):
+                found = await self.catalogue.renew(wanted)
+                if found is not None:
+                    return found
         raise NotFound("no such sequence")
 
     async def _answer(

@@ -196,7 +196,7 @@ class _Origin(HttpOrigin):
     """Where sequences are: one below the other, by their digests."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(url)
+        super().__init__(url, redirects=True)
         self.via: dict[str, str] = {}
 
     async def target(self, method: str, key: str) -> Target:

@@ -8,12 +8,16 @@ import asyncio
 import hashlib
 import logging
 import os
+import stat
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
 _SUFFIX = ".index"
+_WRITING = ".writing"
+_ABANDONED_SECONDS = 3600
 _log = logging.getLogger(__name__)
 
 
@@ -27,9 +31,9 @@ class IndexCache:
 
     def __init__(self, directory: Path, capacity: int) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if directory.stat().st_mode & 0o022:
-            raise ValueError("others may write to it; use chmod go-w")
-        self._directory = directory
+        self._directory = directory.resolve()
+        for folder in (self._directory, *self._directory.parents):
+            _check_folder(folder, is_own=folder == self._directory)
         self._capacity = capacity
 
     async def get(
@@ -51,7 +55,9 @@ class IndexCache:
         if len(data) > self._capacity:
             return
         try:
-            with tempfile.NamedTemporaryFile(dir=self._directory, delete=False) as file:
+            with tempfile.NamedTemporaryFile(
+                dir=self._directory, suffix=_WRITING, delete=False
+            ) as file:
                 try:
                     file.write(hashlib.sha256(data).digest() + data)
                     file.close()
@@ -66,16 +72,30 @@ class IndexCache:
     def _make_room(self) -> None:
         """Remove what was used longest ago; others may do the same at the same time."""
         files = []
-        for path in self._directory.glob("*" + _SUFFIX):
+        old = time.time() - _ABANDONED_SECONDS
+        for path in self._directory.iterdir():
             with suppress(FileNotFoundError):
                 status = path.stat()
-                files.append((status.st_mtime_ns, status.st_size, path))
+                if path.suffix == _SUFFIX:
+                    files.append((status.st_mtime_ns, status.st_size, path))
+                elif path.suffix == _WRITING and status.st_mtime < old:
+                    path.unlink()  # of a process that was killed
         held = sum(size for _, size, _ in files)
         for _, size, path in sorted(files):
             if held <= self._capacity:
                 break
             path.unlink(missing_ok=True)
             held -= size
+
+
+def _check_folder(folder: Path, *, is_own: bool) -> None:
+    """`ValueError` for a folder in which others may put or replace files."""
+    status = folder.stat()
+    if is_own and status.st_uid != os.geteuid():
+        raise ValueError("it belongs to somebody else")
+    is_sticky = bool(status.st_mode & stat.S_ISVTX) and not is_own
+    if status.st_mode & 0o022 and not is_sticky:
+        raise ValueError("others may write to it or to a folder above it; use chmod go-w")
 
 
 def _read(path: Path) -> bytes | None:

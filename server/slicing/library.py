@@ -29,7 +29,13 @@ from server.slicing.index_cache import IndexCache
 from server.slicing.segments import Segment, clip
 from server.slicing.selection import Selection
 from server.slicing.slicers import Slicer, StreamHeader, StreamSlicer, read_stream_header
-from storage_backends.base import DescriptorLender, ObjectSource, ObjectStat
+from storage_backends.base import (
+    DescriptorLender,
+    ObjectSource,
+    ObjectStat,
+    StorageBackend,
+    StorageUnavailable,
+)
 
 INDEX_AGE_TOLERANCE_NS = 1_000_000_000
 """How much older than its data an index may be: file systems and copies round times to a second."""
@@ -72,8 +78,9 @@ class Plan:
 
 
 class Library:
-    """Opens data objects for slicing. `threads` plans run at a time, off the event loop, and as
-    many of CRAM files. `indexes` keeps those of remote objects on disk."""
+    """Opens data objects for slicing. `threads` plans run at a time, off the event loop, of what is
+    on disk and of each remote store, and as many of CRAM files. `indexes` keeps those of remote
+    objects on disk."""
 
     def __init__(
         self,
@@ -95,8 +102,8 @@ class Library:
         self._plans: ByteCache[tuple[Hashable, ...], Plan] = ByteCache(
             plan_bytes, lambda plan: plan.nbytes
         )
-        self._threads = ThreadPoolExecutor(threads, "slicing")
-        self._decoding = ThreadPoolExecutor(threads, "decoding")
+        self._most_threads = threads
+        self._pools: dict[tuple[int, bool], ThreadPoolExecutor] = {}
 
     async def header(self, item: DataObject) -> Header:
         """The header of an object; `CorruptData` when it is malformed."""
@@ -159,7 +166,7 @@ class Library:
 
     async def close(self) -> None:
         """Stop the threads and the decoding processes."""
-        for threads in (self._threads, self._decoding):
+        for threads in self._pools.values():
             threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._cram.close)
 
@@ -190,11 +197,15 @@ class Library:
         backend, key, stat = item.backend, item.index_key, item.index_stat
 
         async def load() -> bytes:
-            return await backend.read(key, 0, stat.size, fingerprint=stat.fingerprint)
+            data = await backend.read(key, 0, stat.size, fingerprint=stat.fingerprint)
+            if len(data) != stat.size:
+                raise StorageUnavailable("the object ended early")
+            return data
 
         if self._indexes is None or isinstance(backend, DescriptorLender):
             return await load()
-        return await self._indexes.get(backend.describe(key), stat.fingerprint, load)
+        origin = f"{backend.identity} {key}"
+        return await self._indexes.get(origin, stat.fingerprint, load)
 
     async def reading(
         self,
@@ -209,9 +220,20 @@ class Library:
             with item.backend.source(item.key, stat=item.stat, ahead=ahead()) as source:
                 return work(source)
 
-        # CRAM waits for decoding processes; the other formats must not wait with it.
-        threads = self._decoding if item.format is Format.CRAM else self._threads
+        threads = self._threads(item.backend, item.format)
         return await asyncio.get_running_loop().run_in_executor(threads, run)
+
+    def _threads(self, backend: StorageBackend, kind: Format) -> ThreadPoolExecutor:
+        """The threads in which an object is read: who waits must not keep others waiting.
+
+        CRAM waits for decoding processes, and a remote store may not answer at all.
+        """
+        is_local = isinstance(backend, DescriptorLender)
+        key = (0 if is_local else id(backend), kind is Format.CRAM)
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = self._pools[key] = ThreadPoolExecutor(self._most_threads, "slicing")
+        return pool
 
 
 def _read_header(kind: Format, source: ObjectSource) -> Header:

@@ -225,18 +225,18 @@ class ConfiguredReferences(ReferenceStore):
     def find(self, name: str, length: int, md5: str | None) -> ReferenceSequence | None:
         looks = self._looks
         found, failure = self._search(name, length, md5)
-        if found is None and self._look_again(looks):
+        if found is None and self._look_again(looks, name, length, md5):
             found, failure = self._search(name, length, md5)
         failure = failure or self._failure
         if found is None and failure is not None:
             raise StorageUnavailable("the reference sequences cannot be read now") from failure
         return found
 
-    def _look_again(self, looks: int) -> bool:
-        """Whether the files were listed since there had been as many `looks`."""
+    def _look_again(self, looks: int, name: str, length: int, md5: str | None) -> bool:
+        """Whether files were listed since there had been as many `looks`."""
         with self._lock:
             if self._looks == looks and self._is_due():
-                self._look()
+                self._look(lambda: self._search(name, length, md5)[0] is not None)
                 self._looks += 1
             return self._looks != looks
 
@@ -244,13 +244,16 @@ class ConfiguredReferences(ReferenceStore):
         lost = any(file.lost for file in self._files.values())
         return lost or not self._looks or time.monotonic() >= self._next_look
 
-    def _look(self) -> None:
+    def _look(self, is_found: Callable[[], bool]) -> None:
+        """List the files, as far as it takes: those in stores come last, and may take long."""
         self._forget_lost()
         self._failure = None
         begun = time.monotonic()
         try:
             for file in self._find_fasta():
-                self._take(file)
+                if self._take(file) and is_found():
+                    self._next_look = 0.0
+                    return
         except StorageError as error:
             self._failure = error
         now = time.monotonic()
@@ -259,12 +262,14 @@ class ConfiguredReferences(ReferenceStore):
             pause = min(pause, self._failure.retry_after)
         self._next_look = now + pause
 
-    def _take(self, file: FastaFile) -> None:
+    def _take(self, file: FastaFile) -> bool:
+        """Whether the file is new, and can be used."""
         if file.name in self._files:
-            return
+            return False
         try:
             self._add(file)
             self._refused.discard(file.name)
+            return True
         except StorageError as error:
             if _passes(error):
                 self._failure = error
@@ -272,6 +277,7 @@ class ConfiguredReferences(ReferenceStore):
                 self._refuse(file, error)
         except FormatError as error:
             self._refuse(file, error)
+        return False
 
     def _refuse(self, file: FastaFile, error: Exception) -> None:
         if file.name not in self._refused:
