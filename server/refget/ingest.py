@@ -30,7 +30,7 @@ from storage_backends.local import fingerprint_of
 LOCK = "refget"
 """What `Database.exclusively` is asked for by who writes files down."""
 
-_MOST_RECORDS = 500
+_MOST_RECORDS = 5000
 _SECONDS = 2.0
 _SETTLED_NS = 50_000_000
 
@@ -137,7 +137,7 @@ class _Work:
             self._stored = frozenset(database.run(registry.flat_urls))
         found = database.run(lambda connection: registry.known_file(connection, url))
         self._found = found if found is not None and found.fingerprint == fingerprint else None
-        if self._found is not None:
+        if self._found is not None and (flat is not None or not self._found.complete):
             number = self._found.id
             self._known = database.run(lambda each: registry.records_of(each, number))
 
@@ -229,6 +229,8 @@ class _Work:
         file = registry.open_file(
             connection, self._url, known.kind, self._source, self._fingerprint
         )
+        if known.complete and not aliases and not circular:
+            return Ingested(self._url, known.kind, file.known, self._digested, known.collection)
         records = registry.records_of(connection, file.id)
         digest, note = known.collection, ""
         if not known.complete:

@@ -235,8 +235,8 @@ def add_aliases(connection: Connection, aliases: Iterable[tuple[int, Alias]]) ->
             wanted.pop((row.authority, row.alias, row.sequence), None)
     names = ("authority", "alias", "sequence")
     if wanted:
-        rows = [dict(zip(names, each, strict=True)) for each in wanted]
-        _insert_new(connection, ALIASES, rows)
+        new = [dict(zip(names, each, strict=True)) for each in wanted]
+        _insert_new(connection, ALIASES, new)
     return len(wanted)
 
 
