@@ -22,7 +22,8 @@ async def _serve(kind: str, served: Path) -> None:
     app = web.Application()
     files = Files(served)
     if kind == "hello":
-        app.router.add_get("/reads/{id}", hello)
+        for path in ("/reads/{id}", "/sequence/{id}"):
+            app.router.add_get(path, hello)
     elif kind == "file-response":
         app.router.add_get("/{name}", files.respond)
     elif kind == "sendfile":

@@ -29,20 +29,21 @@ SMALL = 1 << 16
 def large_ranges(setting: Setting) -> Iterator[Row]:
     """A whole file as one data block, one stream."""
     program = shutil.which("nginx")
-    with htsgate(setting.inputs.served, setting.config) as ours, _file_server(setting) as theirs:
+    with (
+        htsgate(setting.inputs.served, setting.config) as ours,
+        file_server(setting.inputs.reads, setting.directory) as (theirs, path, other),
+    ):
         url, length = _body(ours)
-        path = f"{theirs.url}/{setting.inputs.reads.name}"
         if program is None:
-            path += f"?length={length}"
+            path = f"{path}?length={length}"
         samples = take_turns(
             {
-                "htsgate": lambda: _stream(ours, url, None),
-                "other": lambda: _stream(theirs, path, length if program else None),
+                "htsgate": lambda: stream(ours, url, None),
+                "other": lambda: stream(theirs, path, length if program else None),
             },
             setting.rounds,
             setting.warm,
         )
-    other = "nginx sendfile" if program else "aiohttp and loop.sendfile"
     figures = {"htsgate": throughput(samples["htsgate"]), other: throughput(samples["other"])}
     note = "" if program else "nginx is not installed"
     title = f"{length / 1e6:.0f} MB range / {other}"
@@ -113,8 +114,8 @@ def tls(setting: Setting) -> Iterator[Row]:
         path = f"{theirs.url}/{setting.inputs.reads.name}"
         samples = take_turns(
             {
-                "htsgate": lambda: _stream(ours, url, None, trusted),
-                "nginx": lambda: _stream(theirs, path, length, trusted),
+                "htsgate": lambda: stream(ours, url, None, trusted),
+                "nginx": lambda: stream(theirs, path, length, trusted),
             },
             setting.rounds,
             setting.warm,
@@ -136,16 +137,16 @@ def tls(setting: Setting) -> Iterator[Row]:
 
 
 @contextlib.contextmanager
-def _file_server(setting: Setting) -> Iterator[Server]:
-    """nginx, or the next best."""
+def file_server(file: Path, directory: Path) -> Iterator[tuple[Server, str, str]]:
+    """nginx, or the next best: the server, the URL of a file, and what it is. `directory`: for what
+    nginx writes. The next best sends as many bytes as the query's `length` says."""
     program = shutil.which("nginx")
-    served = setting.inputs.served
     if program is not None:
-        with nginx(program, served, setting.directory) as server:
-            yield server
+        with nginx(program, file.parent, directory) as server:
+            yield server, f"{server.url}/{file.name}", "nginx sendfile"
     else:
-        with baseline("sendfile", "--served", str(served)) as server:
-            yield server
+        with baseline("sendfile", "--served", str(file.parent)) as server:
+            yield server, f"{server.url}/{file.name}", "aiohttp and loop.sendfile"
 
 
 def _body(server: Server, trusted: str | None = None) -> tuple[str, int]:
@@ -155,7 +156,8 @@ def _body(server: Server, trusted: str | None = None) -> tuple[str, int]:
         return url, client.fetch(url).length
 
 
-def _stream(server: Server, url: str, length: int | None, trusted: str | None = None) -> Sample:
+def stream(server: Server, url: str, length: int | None, trusted: str | None = None) -> Sample:
+    """One download; of the first `length` bytes if given."""
     with on_processor(-1), Client(server.url, trusted) as client:
         before = server.cpu()
         fetched = client.fetch(url, *(() if length is None else (0, length)))

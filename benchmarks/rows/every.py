@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from benchmarks.measure import Row
-from benchmarks.rows import data, index, remote, slices, ticket
+from benchmarks.rows import data, index, refget, remote, residues, slices, ticket
 from benchmarks.rows.setting import Setting
 
 Measurement = Callable[[Setting], Iterator[Row]]
@@ -23,4 +23,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "s3-ticket": remote.tickets,
     "s3-interior": remote.interior,
     "s3-block": remote.blocks,
+    "subsequence": residues.residues,
+    "sequence": refget.requests,
+    "chromosome": refget.chromosomes,
+    "ingest": residues.ingests,
 }

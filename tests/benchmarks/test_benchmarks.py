@@ -72,6 +72,24 @@ def test_a_store_is_measured_or_said_to_be_missing(places: tuple[Path, Path]) ->
         assert "reader" in rows["s3-interior"]["note"]
 
 
+def test_reference_sequences_are_measured(places: tuple[Path, Path]) -> None:
+    data, results = places
+    only = ("subsequence", "sequence", "chromosome", "ingest")
+    flags = [flag for name in only for flag in ("--only", name)]
+    before = set(results.glob("*.json"))
+    done = run("--quick", "--rounds", "1", "--data", str(data), "--results", str(results), *flags)
+    assert done.returncode == 0, done.stderr
+    (path,) = set(results.glob("*.json")) - before
+    rows = {row["name"]: row for row in json.loads(path.read_text())["rows"]}
+    assert {
+        "subsequence", "subsequence-hot", "sequence-request", "sequence-request-cpu",
+        "chromosome-flat", "chromosome-fasta", "chromosome-memory", "ingest", "ingest-cpu",
+    } == set(rows)  # fmt: skip
+    for name, row in rows.items():
+        assert row["value"] is not None, row
+        assert row["value"] > 0 or name == "chromosome-memory", row
+
+
 def test_the_data_are_made_once(places: tuple[Path, Path]) -> None:
     data, results = places
     flags = ("--quick", "--rounds", "1", "--only", "cold-load")
