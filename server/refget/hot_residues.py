@@ -14,6 +14,9 @@ _SHIFT = 16
 _MOST_SEQUENCES = 4096
 _MOST_ASKED = 1 << 16
 _POPULAR = 3
+# Where another block gives way: to load one costs as much as eight answers, and where questions are
+# spread over more than there is room for, each is soon asked for again, and soon dropped again.
+_POPULAR_IN_PLACE = 64
 
 
 class HotResidues:
@@ -55,13 +58,15 @@ class HotResidues:
 
     def is_popular(self, digest: bytes, start: int) -> bool:
         """Whether there were questions enough for this neighbourhood to make it worth loading,
-        where that costs several times what an answer does; asking counts as a question."""
+        where that costs several times what an answer does, and maybe another block its place;
+        asking counts as a question."""
         key = (digest, start >> _SHIFT)
         count = self._asked.get(key, 0)
         if not count and len(self._asked) >= _MOST_ASKED:
             self._asked.clear()
         self._asked[key] = count + 1
-        return count >= _POPULAR
+        has_room = self._size + BLOCK <= self._capacity
+        return count >= (_POPULAR if has_room else _POPULAR_IN_PLACE)
 
     def put(self, digest: bytes, first: int, residues: bytes) -> None:
         """Keep residues that begin at `first`, the border of a block."""

@@ -63,3 +63,11 @@ def test_the_oldest_give_way(hot: HotResidues) -> None:
 def test_popularity(hot: HotResidues) -> None:
     assert [hot.is_popular(b"x", 100 + at) for at in range(5)] == [False] * 3 + [True] * 2
     assert not hot.is_popular(b"x", BLOCK)
+
+
+def test_popularity_where_another_block_would_give_way() -> None:
+    full = HotResidues(2 * BLOCK)
+    full.put(b"x", 0, TEXT[: 2 * BLOCK])
+    answers = [full.is_popular(b"y", 0) for _ in range(100)]
+    assert answers[:10] == [False] * 10
+    assert answers[-1]
