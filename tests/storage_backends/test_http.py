@@ -241,9 +241,11 @@ async def test_objects_that_lie_elsewhere(store: FaultyStore) -> None:
 
 
 def test_redirects_to_other_servers() -> None:
-    origin = HttpOrigin("http://h/a")
+    origin = HttpOrigin("http://h/a", redirects=True)
     source = URL("http://h/a/k")
     assert origin.follows(source, URL("https://other/x"))
+    assert not HttpOrigin("http://h/a").follows(source, URL("https://other/x"))
+    assert HttpOrigin("http://h/a").follows(source, URL("http://h/x"))
     assert origin.follows(source, URL("http://h:80/x"))
     for to in ("http://other/x", "http://h:81/x", "ftp://h/x"):
         assert not origin.follows(source, URL(to))

@@ -1,13 +1,19 @@
 """Direct delivery: presigned requests for long ranges, windows of our blocks for the rest, and
 together the very bytes that the server alone would send."""
 
+import random
+import time
+from array import array
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pysam
 import pytest
 
+from auth.capability import CapabilityCodec
 from server.config import Settings, load_settings
 from server.htsget.direct import LONGEST, SHORTEST, _pieces
 from server.slicing.library import Plan
@@ -20,6 +26,7 @@ from tests.support.stores import RunningStore
 WHOLE = "/reads/large"
 MIDDLE = "/reads/large?referenceName=one&start=4000&end=18000"
 SMALL = "/reads/reads?referenceName=one&start=1000&end=20000"
+FILES = ("noisy.cram", "noisy.cram.crai", "noisy.vcf.gz", "noisy.vcf.gz.tbi")
 LIST = {
     "regions": [
         {"referenceName": "one", "start": 100, "end": 9000},
@@ -32,14 +39,44 @@ LIST = {
 class Direct:
     """One bucket, served directly and by proxy, and a store that verifies signatures."""
 
-    def __init__(self, store: RunningStore, data: Path) -> None:
+    def __init__(self, store: RunningStore, data: Path, *names: str) -> None:
         self.place = place_in_bucket(store, "folder")
         fill(self.place, data)
+        for name in names:
+            self.place.put(name, data / name)
 
     def settings(self, delivery: str, **server: Any) -> Settings:
         location = {**self.place.location, "delivery": delivery}
         flags = {"locations": [location], "server": {"secret": SECRET, **server}}
         return load_settings(None, flags)
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CRAM and VCF with long interiors."""
+    home = tmp_path_factory.mktemp("noisy")
+    cram, vcf = home / "noisy.cram", home / "noisy.vcf.gz"
+    draw = random.Random(6)
+    header = pysam.AlignmentHeader.from_dict(
+        {"HD": {"SO": "coordinate"}, "SQ": [{"SN": "one", "LN": 100_000}]}
+    )
+    options = [b"no_ref=1"]
+    with pysam.AlignmentFile(str(cram), "wc", header=header, format_options=options) as out:
+        for at in range(18_000):
+            read = pysam.AlignedSegment(header)
+            read.query_name, read.reference_id, read.reference_start = "r", 0, at
+            read.query_sequence, read.cigartuples = "ACGTA" * 40, [(pysam.CMATCH, 200)]
+            read.query_qualities = array("B", (byte % 60 for byte in draw.randbytes(200)))
+            out.write(read)
+    pysam.index(str(cram))
+    lines = ["##fileformat=VCFv4.2", "##contig=<ID=one,length=3000000>"]
+    lines += ["#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+    for at in range(1, 2_990_000, 1000):
+        lines.append(f"one\t{at}\t{draw.randbytes(1000).hex()}\tA\tC\t.\t.\t.")
+    with pysam.BGZFile(str(vcf), "w") as out:
+        out.write(("\n".join(lines) + "\n").encode())
+    pysam.tabix_index(str(vcf), preset="vcf")
+    return home
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +107,28 @@ async def fetch(live: Live, ticket: dict[str, Any]) -> bytes:
         assert reply.status == (206 if each["headers"] else 200), reply.body
         pieces.append(reply.body)
     return b"".join(pieces)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "/reads/noisy?format=CRAM",
+        "/reads/noisy?format=CRAM&referenceName=one&start=4000&end=18000",
+        "/variants/noisy",
+        "/variants/noisy?referenceName=one&start=40000&end=2900000",
+    ],
+)
+async def test_the_same_bytes_of_other_formats(
+    versity_store: RunningStore, noisy: Path, query: str
+) -> None:
+    bucket = Direct(versity_store, noisy, *FILES)
+    async with (
+        serving(bucket.settings("direct")) as direct,
+        serving(bucket.settings("proxy")) as proxied,
+    ):
+        spread, plain = (await direct.get(query)).json, (await proxied.get(query)).json
+        assert presigned(spread)
+        assert await fetch(direct, spread) == await fetch(proxied, plain)
 
 
 @pytest.mark.parametrize("query", [WHOLE, MIDDLE, WHOLE + "?referenceName=one", LIST], ids=str)
@@ -154,6 +213,21 @@ async def test_windows_are_blocks_of_their_own(direct: Live) -> None:
     part = await direct.get(window, Range="bytes=5-20", If_Range=reply.headers["ETag"])
     assert (part.status, part.body) == (206, reply.body[5:21])
     assert (await direct.get(window, If_None_Match=reply.headers["ETag"])).status == 304
+
+
+async def test_a_window_of_another_plan(direct: Live) -> None:
+    """Replicas whose codecs differ make other edges: cutting those would give wrong bytes."""
+    ticket = (await direct.get(MIDDLE)).json
+    window = next(each for each in ticket["urls"][1:] if not each["headers"])["url"]
+    codec = CapabilityCodec(
+        {"k1": SECRET.encode()}, signing_kid="k1", audience="htsgate", lifetime=60, clock=time.time
+    )
+    capability = codec.open(window.rpartition("/")[2])
+    assert capability.window
+    forged = codec.seal(replace(capability, block_etag="0" * 32, expires=0))
+    assert (await direct.get(f"/blocks/{forged}")).error == (409, "InvalidInput")
+    same = codec.seal(replace(capability, expires=0))
+    assert (await direct.get(f"/blocks/{same}")).body == (await direct.get(window)).body
 
 
 async def test_another_replica_answers_windows(bucket: Direct, direct: Live) -> None:

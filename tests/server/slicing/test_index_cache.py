@@ -1,4 +1,5 @@
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,34 @@ async def test_a_load_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         await IndexCache(tmp_path, 1000).get("a", "1", fail)
     assert not files(tmp_path)
+
+
+def test_a_folder_below_one_that_others_may_write_is_refused(tmp_path: Path) -> None:
+    above = tmp_path / "above"
+    above.mkdir()
+    above.chmod(0o777)
+    with pytest.raises(ValueError, match="above"):
+        IndexCache(above / "cache", 1000)
+    above.chmod(0o1777)
+    IndexCache(above / "cache", 1000)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    with pytest.raises(ValueError, match="somebody else"):
+        IndexCache(tmp_path, 1000)
+
+
+async def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+    cache = IndexCache(tmp_path, 1000)
+    for name, age in (("old.writing", 7200), ("new.writing", 0)):
+        (tmp_path / name).write_bytes(bytes(100))
+        stamp = time.time() - age
+        os.utime(tmp_path / name, (stamp, stamp))
+    await cache.get("a", "1", Store().load)
+    assert "new.writing" in {file.name for file in files(tmp_path)}
+    assert "old.writing" not in {file.name for file in files(tmp_path)}
 
 
 def test_a_folder_that_others_may_write_is_refused(tmp_path: Path) -> None:
