@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from server.config import ConfigurationError, Location, ServerSection, Settings
+import pysam
+from pydantic import SecretStr
+
+from server.config import ConfigurationError, DatabaseSection, Location, ServerSection, Settings
 from server.demo_data import FILES, make_demo_data
 from server.serve import AddressTaken, serve
 
@@ -75,6 +78,8 @@ def instructions(url: str, directory: Path) -> str:
     reads, variants = f"{url}/reads/demo", f"{url}/variants/demo"
     region = "referenceName=chr1&start=100000&end=101000"
     fasta = shlex.quote(str(directory / "demo.fa"))
+    with pysam.AlignmentFile(str(directory / "demo.bam")) as alignments:
+        md5 = alignments.header["SQ"][0]["M5"]
     return f"""\
 The data are made up and open to whoever reaches this server. They lie in
 {directory}
@@ -88,6 +93,11 @@ samtools view "{reads}?{region}"
 samtools view -T {fasta} "{reads}?format=CRAM&{region}"
 # the reads without a place
 samtools view "{reads}?referenceName=*"
+# the same, with the reference from this server (refget)
+REF_PATH="{url}/sequence/%s" samtools view "{reads}?format=CRAM&{region}"
+# residues of that reference, by its MD5, and the collections that the server knows
+curl "{url}/sequence/{md5}?start=100000&end=100060"
+curl "{url}/list/collection"
 # the variants of a region, from VCF
 bcftools view -H "{variants}?referenceName=chr2&start=20000&end=40000"
 # the variants of a region, from BCF
@@ -117,6 +127,7 @@ def _settings(directory: Path, host: str, port: int) -> Settings:
     return Settings(
         server=ServerSection(host=host, port=port),
         locations=tuple(Location(url=str(directory / name)) for name in _SERVED),
+        database=DatabaseSection(url=SecretStr("sqlite://")),
     )
 
 

@@ -29,6 +29,12 @@ regions of its command line.</p>
 <tr><td><code>/variants/<i>ID</i></code><td>tickets for VCF and BCF
 <tr><td><a href="reads/service-info"><code>/reads/service-info</code></a>,
 <a href="variants/service-info"><code>/variants/service-info</code></a><td>what the service is
+<tr><td><code>/sequence/<i>DIGEST</i></code>,
+<a href="sequence/service-info"><code>/sequence/service-info</code></a><td>reference sequences, by
+<a href="https://ga4gh.github.io/refget/sequences/">refget</a>
+<tr><td><a href="list/collection"><code>/list/collection</code></a>,
+<a href="service-info"><code>/service-info</code></a><td>what FASTA files hold, by
+<a href="https://ga4gh.github.io/refget/seqcols/">Sequence Collections</a>
 <tr><td><a href="openapi.json"><code>/openapi.json</code></a><td>the interface, for machines
 <tr><td><a href="health/ready"><code>/health/ready</code></a><td>whether it can answer
 </table>

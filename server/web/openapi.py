@@ -3,6 +3,7 @@
 from typing import Any
 
 from server.model import Endpoint
+from server.web.openapi_refget import refget_paths
 
 _ERRORS = {
     "400": "UnsupportedFormat, InvalidInput or InvalidRange",
@@ -49,6 +50,7 @@ def openapi(version: str) -> dict[str, Any]:
             },
         }
     }
+    paths |= refget_paths()
     for probe in ("live", "ready"):
         paths[f"/health/{probe}"] = {"get": {"responses": {"200": _json("status")}}}
     return {

@@ -94,13 +94,25 @@ def test_every_printed_command_works(tmp_path: Path) -> None:
     with demo("--port", "0", cwd=tmp_path) as (lines, process):
         assert lines[0].startswith("htsgate serves http://127.0.0.1:")
         (directory,) = tmp_path.glob("htsgate-demo-*")
-        commands = [line for line in lines if line.split(" ")[0] in _TOOLS]
-        assert len(commands) == 7
-        for command in commands:
-            words = shlex.split(command)
+        printed = [(shlex.split(line), line) for line in lines if not line.startswith("{")]
+        commands = [
+            ([word for word in words if not word.startswith("REF_PATH=")], line)
+            for words, line in printed
+            if {*words[:2]} & {*_TOOLS}
+        ]
+        assert len(commands) == 10
+        with pysam.FastaFile(str(directory / "demo.fa")) as fasta:
+            residues = fasta.fetch("chr1", 100_000, 100_060)
+        for words, command in commands:
             answered = printed_lines(command)
             if words[0] == "curl":
-                assert json.loads("".join(answered))["htsget"]["format"] == "BAM"
+                text = "".join(answered)
+                if "/sequence/" in command:
+                    assert text == residues
+                elif "/list/" in command:
+                    assert json.loads(text)["pagination"]["total"] == 1
+                else:
+                    assert json.loads(text)["htsget"]["format"] == "BAM"
                 continue
             if words[0] == "samtools":
                 answered = [line for line in answered if line[:3] != "@PG"]

@@ -37,7 +37,12 @@ def plan(*segments: Segment) -> Plan:
     return Plan(segments, sum(map(len, segments)), "etag")
 
 
-SEGMENTS = (b"head", *(Stored(at, at + 250) for at in range(0, 5000, 500)), b"a", b"b")
+SEGMENTS: tuple[Segment, ...] = (
+    b"head",
+    *(Stored(at, at + 250) for at in range(0, 5000, 500)),
+    b"a",
+    b"b",
+)
 WHOLE = b"head" + b"".join(DATA[at : at + 250] for at in range(0, 5000, 500)) + b"ab"
 
 

@@ -60,7 +60,7 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     header = pysam.AlignmentHeader.from_dict(
         {"HD": {"SO": "coordinate"}, "SQ": [{"SN": "one", "LN": 100_000}]}
     )
-    options = [b"no_ref=1"]
+    options = ["no_ref=1"]
     with pysam.AlignmentFile(str(cram), "wc", header=header, format_options=options) as out:
         for at in range(18_000):
             read = pysam.AlignedSegment(header)
@@ -73,7 +73,7 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines += ["#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
     for at in range(1, 2_990_000, 1000):
         lines.append(f"one\t{at}\t{draw.randbytes(1000).hex()}\tA\tC\t.\t.\t.")
-    with pysam.BGZFile(str(vcf), "w") as out:
+    with pysam.BGZFile(str(vcf), "w", index=None) as out:
         out.write(("\n".join(lines) + "\n").encode())
     pysam.tabix_index(str(vcf), preset="vcf")
     return home
