@@ -79,7 +79,7 @@ def instructions(url: str, directory: Path) -> str:
     region = "referenceName=chr1&start=100000&end=101000"
     fasta = shlex.quote(str(directory / "demo.fa"))
     with pysam.AlignmentFile(str(directory / "demo.bam")) as alignments:
-        md5 = alignments.header["SQ"][0]["M5"]
+        md5 = alignments.header.to_dict()["SQ"][0]["M5"]
     return f"""\
 The data are made up and open to whoever reaches this server. They lie in
 {directory}
