@@ -83,6 +83,7 @@ def test_reference_sequences_are_measured(places: tuple[Path, Path]) -> None:
     rows = {row["name"]: row for row in json.loads(path.read_text())["rows"]}
     assert {
         "subsequence", "subsequence-hot", "sequence-request", "sequence-request-cpu",
+        "sequence-request-hot", "sequence-request-hot-cpu",
         "chromosome-flat", "chromosome-fasta", "chromosome-memory", "ingest", "ingest-cpu",
     } == set(rows)  # fmt: skip
     for name, row in rows.items():
