@@ -246,7 +246,8 @@ async def error_middleware(
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone") from None
         answer = describe(error)
-        if answer.status >= 500 or request.writer.output_size > 0:
+        is_fault = answer.status >= 500 and not isinstance(error, SequencePending)
+        if is_fault or request.writer.output_size > 0:
             _log.error("%s %d: %s", answer.error, answer.status, trace(error))
         if request.writer.output_size > 0:
             transport.abort()

@@ -137,7 +137,7 @@ def _add_refget(parser: argparse.ArgumentParser) -> None:
 def _serve(options: argparse.Namespace) -> int:
     section = {name: getattr(options, name) for name in ("host", "port", "workers")}
     given = {name: value for name, value in section.items() if value is not None}
-    settings = location_settings(options, given)
+    settings = location_settings(options, given, allow_none=True)
 
     def announce(url: str, address: str) -> None:
         listening = f" (listening on {address})" if settings.server.public_url else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 from server.app import open_catalog, open_library
 from server.catalog import Catalog
-from server.config import ConfigurationError, Settings, load_settings
+from server.config import ConfigurationError, Settings, database_url, load_settings
 from server.slicing.library import Library
 
 
@@ -24,9 +24,10 @@ def add_locations(parser: argparse.ArgumentParser) -> None:
 
 
 def location_settings(
-    options: argparse.Namespace, server: dict[str, Any] | None = None
+    options: argparse.Namespace, server: dict[str, Any] | None = None, *, allow_none: bool = False
 ) -> Settings:
-    """The settings of a command; `server` holds flags of that section.
+    """The settings of a command; `server` holds flags of that section. `allow_none`: reference
+    sequences are enough.
 
     Raises `ConfigurationError`, also when there is no location.
     """
@@ -35,11 +36,15 @@ def location_settings(
     if locations:
         flags["locations"] = [_location(text) for text in locations]
     settings = load_settings(options.config, flags)
-    if not settings.locations:
+    if not settings.locations and not (allow_none and _has_sequences(settings)):
         raise ConfigurationError(
             "name a directory, a file, s3://bucket/prefix or https://host/prefix"
         )
     return settings
+
+
+def _has_sequences(settings: Settings) -> bool:
+    return bool(settings.refget.sequences) or database_url(settings.database) is not None
 
 
 @asynccontextmanager
