@@ -143,7 +143,7 @@ def open_refget(settings: Settings, catalog: Catalog) -> Refget:
     try:
         database = Database(database_url(settings.database))
     except (ValueError, DatabaseUnavailable) as error:
-        raise ConfigurationError(f"database.url: {error}") from error
+        raise ConfigurationError(f"database.url: {error}") from None
     sequences, collections = SequenceCatalogue(database), CollectionStore()
     locator = FileLocator(
         lambda url: open_file(url, settings.locations, settings.cache), settings.cache.descriptors

@@ -37,8 +37,8 @@ def look_at_references(source: ByteSource, slicer: CramSlicer, report: Report) -
     more = " and others" if len(missing) > len(needed[:_MOST_NAMED]) else ""
     report.problem(
         "references",
-        f"no configured FASTA file holds {names}{more}, so whole containers are sent at the"
-        " edges of slices, with records outside the region",
+        f"no FASTA file with indexes holds {names}{more}; unless the server digests one that does,"
+        " whole containers are sent at the edges of slices, with records outside the region",
     )
 
 

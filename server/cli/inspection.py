@@ -136,7 +136,7 @@ def not_bgzf(start: bytes) -> str:
 
 
 async def inspect_fasta(file: FastaFile, matcher: CollectionMatcher | None = None) -> Report:
-    """Look at a FASTA file: it is of use only with a `.fai`, and a `.gzi` when it is BGZF; and as a
+    """Look at a FASTA file: of use at once with a `.fai`, and a `.gzi` when it is BGZF; and as a
     collection if it is in the catalogue of one."""
     report = Report(printable(file.name), "FASTA")
     wrong = await asyncio.to_thread(_wrong_compression, file)
@@ -146,7 +146,7 @@ async def inspect_fasta(file: FastaFile, matcher: CollectionMatcher | None = Non
     try:
         await asyncio.to_thread(lambda: OpenFasta(file).close())
     except FormatError as error:
-        report.problem("fasta", f"{error}, so its sequences are not used")
+        report.note("fasta", f"{error}: its sequences are used once the server has digested it")
         return report
     report.index = printable(file.name.rpartition("/")[2] + ".fai")
     made, index_made = await file.modified_ns(), await file.modified_ns(".fai")

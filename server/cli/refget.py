@@ -72,8 +72,8 @@ def name_of(settings: Settings) -> str:
         return str(Path(_DATABASE).absolute())
     try:
         parsed = make_url(url.get_secret_value())
-    except ArgumentError as error:
-        raise ConfigurationError("database.url: not a URL of a database") from error
+    except (ArgumentError, ValueError):  # its text may hold a part of the password
+        raise ConfigurationError("database.url: not a URL of a database") from None
     if parsed.get_backend_name() == "sqlite":
         return str(Path(parsed.database).absolute()) if parsed.database else "in memory"
     return parsed.render_as_string(hide_password=True)

@@ -210,9 +210,8 @@ class SequenceCatalogue:
 def _ids(wanted: SequenceId) -> Select[int]:
     """The sequences that an id may name; UnknownId names none."""
     if isinstance(wanted, Md5Id):
-        # The M5 of a sequence with more than letters is an alias of it.
-        by_digest = select(SEQUENCES.c.id).where(SEQUENCES.c.md5 == wanted.md5)
-        return select(union(by_digest, _named("md5", wanted.md5)).subquery().c.id)
+        # Not by the M5 of a sequence with more than letters: what is served has another MD5.
+        return select(SEQUENCES.c.id).where(SEQUENCES.c.md5 == wanted.md5)
     if isinstance(wanted, TruncatedId):
         return select(SEQUENCES.c.id).where(SEQUENCES.c.trunc512 == wanted.digest.hex())
     if isinstance(wanted, AliasId):

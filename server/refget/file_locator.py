@@ -1,5 +1,7 @@
 """From the URLs of the catalogue to the backends that read them."""
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -9,6 +11,8 @@ from storage_backends.local import LocalBackend
 
 Place = tuple[StorageBackend, str]
 """A backend, and a key in it."""
+
+_START_SECONDS = 10.0
 
 
 class FileLocator:
@@ -24,6 +28,12 @@ class FileLocator:
         self._disk = LocalBackend(Path("/"), descriptors)
         self._served: Mapping[str, Place] = {}
         self._remote: dict[str, Place] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
+
+    def bind(self) -> None:
+        """Open what threads ask for on the running event loop."""
+        self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
 
     def serve(self, files: Iterable[FastaFile]) -> None:
         """The files that are in locations now."""
@@ -38,7 +48,10 @@ class FileLocator:
             return found
         if "://" not in url:
             return self._disk, url.removeprefix("/")
-        return self._remote.setdefault(url, self._open_remote(url))
+        place = self._remote.setdefault(url, self._open_remote(url))
+        if self._loop is not None and threading.get_ident() != self._loop_thread:
+            asyncio.run_coroutine_threadsafe(place[0].start(), self._loop).result(_START_SECONDS)
+        return place
 
     async def start(self, urls: Iterable[str]) -> None:
         """Open these files' backends, as far as they are remote."""

@@ -6,6 +6,7 @@ asked for again and again stay in memory: what has a digest cannot change.
 """
 
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
 from functools import partial
@@ -27,6 +28,9 @@ from storage_backends.base import (
 )
 
 _CACHE_BYTES = 64 << 20
+
+_TELL_AGAIN_SECONDS = 5.0
+_MOST_TOLD = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +57,7 @@ class SequenceFiles:
         self._locate = locate
         self._open_files = OpenFiles(locate, database)
         self._lost = lost
-        self._told: set[tuple[str, str]] = set()
+        self._told: dict[tuple[str, str], float] = {}
         self._hot = HotResidues(cache_bytes)
 
     async def residues(self, sequence: KnownSequence, start: int, end: int) -> bytes:
@@ -147,9 +151,12 @@ class SequenceFiles:
     def _note_lost(self, place: Place) -> None:
         key = (place.url, place.fingerprint)
         self._open_files.forget(place)
-        if key in self._told:
+        now = time.monotonic()
+        if now - self._told.get(key, -_TELL_AGAIN_SECONDS) < _TELL_AGAIN_SECONDS:
             return
-        self._told.add(key)
+        if len(self._told) >= _MOST_TOLD:
+            self._told.clear()
+        self._told[key] = now
         _log.warning("%s is not what it was when its sequences were written down", place.url)
         if self._lost is not None:
             self._lost(place.url)

@@ -110,7 +110,8 @@ class LocationIngest:
             except Exception:  # noqa: BLE001 - one odd file must not end it all
                 _log.exception("the files of reference sequences could not be written down")
                 is_whole = False
-            self._is_pending = not is_whole or self._wake.is_set()
+            # What could not be read now is looked at again; nobody waits for it.
+            self._is_pending = self._wake.is_set()
 
     def _look(self) -> bool:
         """Go through all files; whether none was left out that may be readable later."""
@@ -140,6 +141,9 @@ class LocationIngest:
         except ObjectChanged:
             return False  # while it was digested: once more
         except (StorageError, OSError, DatabaseUnavailable) as error:
+            if isinstance(error.__cause__, PermissionError):
+                _log.warning("%s cannot be read: permission denied", url)
+                return True
             if not self._is_closing.is_set():
                 _log.warning("%s could not be written down now: %s", url, error)
             return False

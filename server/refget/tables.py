@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from server.database import METADATA
 
-# SQLite gives row ids to INTEGER keys only.
+# SQLite gives row ids to INTEGER keys only, and none of them twice with `sqlite_autoincrement`.
 _ID = BigInteger().with_variant(Integer, "sqlite")
 
 SEQUENCES = Table(
@@ -31,6 +31,7 @@ SEQUENCES = Table(
     Column("trunc512", String(48), nullable=False, unique=True),
     Column("length", BigInteger, nullable=False),
     Column("circular", Boolean, nullable=False, default=False),
+    sqlite_autoincrement=True,
 )
 
 # `url`: what the operator knows the file by. `source`: "location" for what serving found in a
@@ -45,6 +46,7 @@ FILES = Table(
     Column("fingerprint", Text, nullable=False),
     Column("complete", Boolean, nullable=False, default=False),
     Column("collection", String(32), index=True),
+    sqlite_autoincrement=True,
 )
 
 # `position` counts the records of a file from 0. Lines as in a .fai; of a flat file one line.

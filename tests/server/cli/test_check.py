@@ -213,8 +213,8 @@ def test_fasta_files(demo_files: Path, capsys: pytest.CaptureFixture[str]) -> No
     (demo_files / "alone.fasta").write_bytes(fasta.read_bytes())
     touch_later(fasta)
     _, reports = check(capsys, demo_files)
-    assert ".gzi" in findings(reports["packed.fa.gz"])["fasta"]
-    assert ".fai" in findings(reports["alone.fasta"])["fasta"]
+    assert ".gzi" in findings(reports["packed.fa.gz"], "note")["fasta"]
+    assert ".fai" in findings(reports["alone.fasta"], "note")["fasta"]
     assert "older" in findings(reports["demo.fa"], "note")["index"]
     pysam.faidx(str(demo_files / "packed.fa.gz"))
     pysam.faidx(str(demo_files / "alone.fasta"))

@@ -76,7 +76,7 @@ def test_what_is_wrong_in_a_bucket(
     status, reports = checked(capsys, f"name=s3://{bucket}/some")
     assert status == 1
     assert said(reports["demo.bcf"]) == [("problem", "index")]
-    assert said(reports["demo.fa"]) == [("problem", "fasta")]
+    assert said(reports["demo.fa"]) == [("note", "fasta")]
     assert said(reports["words.bam"]) == [("problem", "header")]
     assert said(reports["demo.cram"]) == [("problem", "references")]
     assert not reports["demo.bam"]["findings"]

@@ -46,10 +46,8 @@ async def test_names_of_authorities(database: Database) -> None:
         assert found is not None
         assert (found.digests, found.aliases) == (ONE_ID, (Alias("insdc", "AB1.1"),))
     assert await catalogue.find(parse_id("refseq:AB1.1")) is None
-    # The M5 of a record with more than letters leads to its sequence, and is no name.
-    found = await catalogue.find(Md5Id("0" * 32))
-    assert found is not None
-    assert found.digests == TWO_ID
+    # The M5 of a record with more than letters leads to no sequence, which has another MD5.
+    assert await catalogue.find(Md5Id("0" * 32)) is None
     assert await catalogue.authorities() == ["insdc"]
 
 
