@@ -47,7 +47,7 @@ class CollectionDownloads:
     async def fasta(self, request: web.Request) -> web.StreamResponse:
         """All sequences as FASTA, or a `Range` of that text."""
         digest = request.match_info["digest"]
-        layout = _Layout(await self.members(digest))
+        layout = await asyncio.to_thread(_Layout, await self.members(digest))
         headers = _headers(digest, "fa", "text/x-fasta", _IMMUTABLE)
         headers[hdrs.ACCEPT_RANGES] = "bytes"
         etag = headers[hdrs.ETAG] = f'"{digest}.fasta"'

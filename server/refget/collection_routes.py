@@ -27,11 +27,11 @@ from server.service_info import Service
 
 T = TypeVar("T")
 
-MAX_BODY = 64 << 20
+MAX_BODY = 32 << 20
 """Bytes of a collection that a client brings."""
 
 _BODY_SECONDS = 60
-_BODIES = 8  # that are received at a time
+_BODIES = 4  # that are received at a time; they are read one by one
 _THREADS = 2  # that build, compare and compress
 
 _LIGHT = 16 << 10  # bytes of work that the event loop does itself
@@ -65,6 +65,9 @@ class CollectionRoutes:
     )
     _bodies: asyncio.Semaphore = field(
         init=False, repr=False, default_factory=partial(asyncio.Semaphore, _BODIES)
+    )
+    _reading: asyncio.Semaphore = field(
+        init=False, repr=False, default_factory=partial(asyncio.Semaphore, 1)
     )
 
     def add_to(self, app: web.Application) -> None:
@@ -115,7 +118,10 @@ class CollectionRoutes:
         async with self._bodies:
             body = await read_body(request, seconds=_BODY_SECONDS, max_bytes=MAX_BODY)
             make = partial(self._compare_posted, digest, a, body)
-            return await self._answer(request, make, "no-store", weight=a.weight + len(body))
+            weight = a.weight + len(body)
+            return await self._answer(
+                request, make, "no-store", weight=weight, threads=self._reading
+            )
 
     async def collections(self, request: web.Request) -> web.StreamResponse:
         """A page of the digests of all collections, or of those that have some attributes."""
@@ -124,6 +130,8 @@ class CollectionRoutes:
         filters = [each for each in parameters if each[0] not in ("page", "page_size")]
         if not all(name in ATTRIBUTES for name, _ in filters):
             raise InvalidInput(f"collections are filtered by {', '.join(ATTRIBUTES)}")
+        if len(dict(filters)) < len(filters):
+            raise InvalidInput("collections are filtered by one value of an attribute")
         found = await self.database.execute(lambda each: self.store.page(each, filters, page, size))
         return await self._page(request, page, size, found)
 
@@ -189,9 +197,10 @@ class CollectionRoutes:
         *,
         tag: str | None = None,
         weight: int = 0,
+        threads: asyncio.Semaphore | None = None,
     ) -> web.StreamResponse:
         """JSON, compressed for those who take that. `tag` names what never changes; `weight`: bytes
-        that go into it, of which many take a thread."""
+        that go into it, of which many take a thread, one of `threads`."""
         headers = {
             hdrs.CONTENT_TYPE: "application/json",
             hdrs.CACHE_CONTROL: cache_control,
@@ -207,11 +216,18 @@ class CollectionRoutes:
         if weight < _LIGHT:
             body, is_compressed = build()
         else:
-            async with self._threads:
-                body, is_compressed = await asyncio.to_thread(build)
+            body, is_compressed = await _in_thread(threads or self._threads, build)
         if is_compressed:
             headers[hdrs.CONTENT_ENCODING] = "gzip"
         return web.Response(body=body, headers=headers)
+
+
+async def _in_thread(threads: asyncio.Semaphore, work: Callable[[], T]) -> T:
+    await threads.acquire()
+    working = asyncio.get_running_loop().run_in_executor(None, work)
+    # When the client goes, the thread still works: its place is free only when that is done.
+    working.add_done_callback(lambda _: threads.release())
+    return await asyncio.shield(working)
 
 
 def _build(make: Callable[[], bytes], *, compresses: bool) -> tuple[bytes, bool]:

@@ -79,7 +79,6 @@ def judge_subsequence(
     ranges: Sequence[str] = (),
     *,
     circular: bool = False,
-    circular_supported: bool = True,
     subsequence_limit: int | None = None,
 ) -> Subsequence:
     """What to answer for a sequence of `length` bases, or a `SubsequenceError`.
@@ -103,8 +102,6 @@ def judge_subsequence(
     start, end = _bounded(length, _positions(bounds))
     if start <= end:
         pieces = [(start, end)]
-    elif not circular_supported:
-        raise CircularNotSupported("this server gives no part with start greater than end")
     elif not circular:
         raise OutOfBounds("start is greater than end, and the sequence is linear", length)
     else:

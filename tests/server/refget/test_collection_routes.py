@@ -1,6 +1,7 @@
 import asyncio
 import gzip
 import random
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from sqlalchemy import Connection
 from server.refget.digests import Digests
 from server.refget.fasta_text import in_lines
 from server.refget.registry import add_collection
-from server.refget.seqcol import Collection, canonical
+from server.refget.seqcol import Collection, PostedCollection, canonical, read_level2
 from server.refget.tables import FILES
 from tests.server.refget.served_files import Served, serving_refget
 
@@ -74,6 +75,8 @@ async def digest(server: Served, tmp_path: Path) -> str:
         ("/list/collection?page_size=0", 400),
         ("/list/collection?page=99999999999999999999", 400),
         ("/list/collection?unknown=x", 400),
+        ("/list/collection?names=x&names=x", 400),
+        ("/list/collection?" + "names=x&" * 1000, 400),
         ("/list/sequences", 404),
         ("/list/attributes/unknown", 404),
         ("/attribute/collection/unknown/x", 404),
@@ -157,9 +160,9 @@ async def test_pages(server: Served, tmp_path: Path) -> None:
         assert found["pagination"] == {"page": page, "page_size": 3, "total": 7}
     names = (await server.get("/list/attributes/names")).json["results"]
     assert len(names) == 2
-    found = (await server.get(f"/list/collection?names={names[0]}&names={names[0]}")).json
+    found = (await server.get(f"/list/collection?names={names[0]}")).json
     assert found["pagination"]["total"] in (3, 4)
-    found = (await server.get(f"/list/collection?names={names[0]}&names={names[1]}")).json
+    found = (await server.get(f"/list/collection?names={names[0]}&lengths=x")).json
     assert (found["results"], found["pagination"]["total"]) == ([], 0)
     found = (await server.get("/list/collection?page_size=999999999")).json
     assert found["pagination"]["page_size"] == 1000
@@ -207,6 +210,28 @@ async def test_bodies_are_bounded(
 
     assert (await server.ask("POST", path, data=in_pieces(large))).status == 200
     assert (await server.ask("POST", path, data=in_pieces(large * 2))).status == 413
+
+
+async def test_bodies_are_read_one_by_one_though_clients_go(
+    server: Served, digest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, finish = threading.Semaphore(0), threading.Event()
+
+    def read_slowly(body: bytes) -> PostedCollection:
+        started.release()
+        assert finish.wait(10)
+        return read_level2(body)
+
+    monkeypatch.setattr("server.refget.collection_routes.read_level2", read_slowly)
+    body = canonical({**BASE, "other": "x" * (1 << 16)})
+    path = f"/comparison/{digest}"
+    gone = asyncio.create_task(server.ask("POST", path, data=body))
+    assert await asyncio.to_thread(started.acquire, timeout=5)
+    gone.cancel()
+    waiting = asyncio.create_task(server.ask("POST", path, data=body))
+    assert not await asyncio.to_thread(started.acquire, timeout=0.3)
+    finish.set()
+    assert (await waiting).status == 200
 
 
 @pytest.mark.parametrize("strict", [False, True])

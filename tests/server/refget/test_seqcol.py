@@ -15,7 +15,6 @@ from server.refget.seqcol import (
     MAX_LENGTH,
     MAX_NAME,
     Collection,
-    CollectionTooLarge,
     InvalidCollection,
     canonical,
     canonical_pair,
@@ -327,77 +326,6 @@ def test_what_is_no_collection(
 ) -> None:
     with pytest.raises(InvalidCollection):
         Collection(names, lengths, sequences)
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ({"names": ["a"]}, {"names": ["a"]}),
-        (
-            {"names": ["a"], "lengths": [4]},
-            {
-                "names": ["a"],
-                "lengths": [4],
-                "name_length_pairs": [{"name": "a", "length": 4}],
-            },
-        ),
-        ({"sequences": [SQ]}, {"sequences": [SQ], "sorted_sequences": [SQ]}),
-        (
-            {"sorted_name_length_pairs": [SQ[3:]], "masks": {"x": [1.5]}, "author": None},
-            {"masks": {"x": [1.5]}, "author": None},
-        ),
-    ],
-)
-def test_a_posted_collection_may_lack_attributes_and_have_others(
-    given: dict[str, object], expected: dict[str, object]
-) -> None:
-    found = read_level2(posted(given))
-    assert found.level2 == expected
-    assert found.digest is None
-
-
-COMPLETE = {"names": ["a", "b"], "lengths": [4, 5], "sequences": [SQ, SQ]}
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        *(b"", b"{", b"[]", b"null", b"\xff", b'{"names":["a"],"names":["a"]}', b"{}"),
-        *(b'{"names":["a\\u0000"]}', b'{"names":["\\ud800"]}', b'{"lengths":[NaN]}'),
-        *(b'{"lengths":[1e0]}', b"[" * 100_000, b'{"author":"x"}'),
-        {**COMPLETE, "names": "ab"},
-        {**COMPLETE, "names": ["a", 5]},
-        {**COMPLETE, "names": ["a"]},
-        {**COMPLETE, "lengths": [4, "5"]},
-        {**COMPLETE, "lengths": [4, 5.0]},
-        {**COMPLETE, "lengths": [4, None]},
-        {**COMPLETE, "lengths": {"a": 4, "b": 5}},
-        {**COMPLETE, "sequences": [SQ, "ACGT"]},
-        {**COMPLETE, "sequences": None},
-        {**COMPLETE, "sorted_sequences": [SQ]},
-        {**COMPLETE, "sorted_sequences": [1, 2]},
-        {**COMPLETE, "name_length_pairs": [{"name": "a", "length": 4}]},
-        {**COMPLETE, "name_length_pairs": [{"name": "a", "length": 4}, {"name": "b"}]},
-        {**COMPLETE, "name_length_pairs": [["a", 4], ["b", 5]]},
-        {
-            **COMPLETE,
-            "name_length_pairs": [{"name": "a", "length": 4}, {"name": "b", "length": 6}],
-        },
-        {**COMPLETE, "sorted_name_length_pairs": [SQ[3:], SQ[3:]]},
-        {**COMPLETE, "sorted_name_length_pairs": ["x"]},
-    ],
-)
-def test_what_is_posted_in_vain(given: object) -> None:
-    with pytest.raises(InvalidCollection) as caught:
-        read_level2(posted(given))
-    assert caught.value.status == 400
-
-
-def test_a_posted_collection_is_bounded() -> None:
-    assert read_level2(posted(COMPLETE), max_sequences=2).digest
-    with pytest.raises(CollectionTooLarge) as caught:
-        read_level2(posted(COMPLETE), max_sequences=1)
-    assert caught.value.status == 413
 
 
 def test_the_schema() -> None:

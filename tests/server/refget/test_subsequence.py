@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.refget.subsequence import (
-    CircularNotSupported,
     InvalidSubsequence,
     OutOfBounds,
     Subsequence,
@@ -23,7 +22,6 @@ def judge(
     query: str = "",
     *ranges: str,
     circular: bool = False,
-    supported: bool = True,
     limit: int | None = None,
 ) -> Subsequence:
     return judge_subsequence(
@@ -31,7 +29,6 @@ def judge(
         parse_qsl(query, keep_blank_values=True),
         ranges,
         circular=circular,
-        circular_supported=supported,
         subsequence_limit=limit,
     )
 
@@ -161,10 +158,9 @@ def test_range_with_start_or_end(query: str, value: str) -> None:
     ],
 )
 @pytest.mark.parametrize("circular", [True, False])
-@pytest.mark.parametrize("supported", [True, False])
-def test_out_of_bounds(length: int, query: str, circular: bool, supported: bool) -> None:
+def test_out_of_bounds(length: int, query: str, circular: bool) -> None:
     with pytest.raises(OutOfBounds) as caught:
-        judge(length, query, circular=circular, supported=supported)
+        judge(length, query, circular=circular)
     assert caught.value.status == 416
     assert caught.value.headers == {"Content-Range": f"bytes */{length}"}
 
@@ -206,12 +202,7 @@ def test_circular(query: str, pieces: object, bases: str, shared_data: Path) -> 
     assert "".join(sequence[start:end] for start, end in found.pieces) == bases
 
 
-def test_start_behind_end_of_what_cannot_be_circular() -> None:
-    with pytest.raises(CircularNotSupported) as caught:
-        judge(YEAST_I, "start=220218&end=671", supported=False)
-    assert caught.value.status == 501
-    with pytest.raises(CircularNotSupported):
-        judge(PHIX, "start=20&end=4", supported=False, circular=True)
+def test_start_behind_end_of_what_is_linear() -> None:
     with pytest.raises(OutOfBounds):
         judge(YEAST_I, "start=220218&end=671")
 
@@ -246,7 +237,6 @@ _TEXTS = st.integers(-2, 14).map(str) | st.sampled_from(["", "x"])
     query=st.lists(st.tuples(st.sampled_from(["start", "end", "other"]), _TEXTS), max_size=3),
     ranges=st.lists(st.from_regex(r"(bytes|b)=[0-9]{0,2}-[0-9]{0,2}", fullmatch=True), max_size=2),
     circular=st.booleans(),
-    supported=st.booleans(),
     limit=st.none() | st.integers(0, 12),
 )
 def test_every_answer_can_be_sent(
@@ -254,7 +244,6 @@ def test_every_answer_can_be_sent(
     query: list[tuple[str, str]],
     ranges: list[str],
     circular: bool,
-    supported: bool,
     limit: int | None,
 ) -> None:
     found = caught = None
@@ -264,7 +253,6 @@ def test_every_answer_can_be_sent(
             query,
             ranges,
             circular=circular,
-            circular_supported=supported,
             subsequence_limit=limit,
         )
     except SubsequenceError as error:
@@ -274,5 +262,5 @@ def test_every_answer_can_be_sent(
         assert found.headers["Content-Length"] == str(sum(e - s for s, e in found.pieces))
         assert (found.status == 206) == bool(ranges) == ("Content-Range" in found.headers)
     if caught is not None:
-        assert caught.status in (400, 416, 501)
+        assert caught.status in (400, 416)
         assert ("Content-Range" in caught.headers) == (caught.status == 416)
