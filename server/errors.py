@@ -36,7 +36,6 @@ from server.refget.files import SequenceUnavailable
 from server.refget.media_types import NotAcceptable
 from server.refget.seqcol import CollectionTooLarge, InvalidCollection
 from server.refget.subsequence import (
-    CircularNotSupported,
     InvalidSubsequence,
     OutOfBounds,
     SubsequenceError,
@@ -130,10 +129,6 @@ ERRORS: Mapping[type[Exception], tuple[ErrorType, str | None]] = {
     RangeNotSatisfiable: (ErrorType.RANGE_NOT_SATISFIABLE, None),
     InvalidSubsequence: (ErrorType.INVALID_INPUT, None),
     OutOfBounds: (ErrorType.RANGE_NOT_SATISFIABLE, None),
-    CircularNotSupported: (
-        ErrorType.NOT_IMPLEMENTED,
-        "this server gives no part with start greater than end",
-    ),
     NotAcceptable: (ErrorType.NOT_ACCEPTABLE, None),
     AmbiguousId: (ErrorType.CONFLICT, None),
     SequenceUnavailable: (ErrorType.NOT_FOUND, "no such sequence"),

@@ -2,8 +2,7 @@
 
     SubsequenceError            base, with the `status` and `headers` of the answer
     ├── InvalidSubsequence      400   the request breaks the specification
-    ├── OutOfBounds             416   the sequence has no such part, or not so much is given at once
-    └── CircularNotSupported    501   start lies behind end, and this server joins no ends
+    └── OutOfBounds             416   the sequence has no such part, or not so much is given at once
 
 refget Sequences 2.0, "Retrieval by start and end", "Range header". Where its text, its compliance
 suite and its servers differ, out of bounds is 416, and a last position that is too far is clipped.
@@ -51,12 +50,6 @@ class OutOfBounds(SubsequenceError):
     @property
     def headers(self) -> Mapping[str, str]:
         return {"Content-Range": f"bytes */{self.length}"}
-
-
-class CircularNotSupported(SubsequenceError):
-    """The part would go over the end of the sequence to its start."""
-
-    status = 501
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from server.refget.files import SequenceUnavailable
 from server.refget.media_types import NotAcceptable
 from server.refget.seqcol import CollectionError, CollectionTooLarge, InvalidCollection
 from server.refget.subsequence import (
-    CircularNotSupported,
     InvalidSubsequence,
     OutOfBounds,
     SubsequenceError,
@@ -95,7 +94,6 @@ TABLE = [
     (StorageError(SECRET), 500, "InternalServerError"),
     (InvalidSubsequence("start is not a number"), 400, "InvalidInput"),
     (OutOfBounds("start lies outside", 8), 416, "InvalidRange"),
-    (CircularNotSupported(SECRET), 501, "InternalServerError"),
     (NotAcceptable("given as text"), 406, "InvalidInput"),
     (AmbiguousId("several have this name"), 409, "InvalidInput"),
     (SequenceUnavailable(SECRET), 404, "NotFound"),
