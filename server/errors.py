@@ -110,7 +110,6 @@ class ErrorType(Enum):
     INVALID_RANGE = ("InvalidRange", 400)
     RANGE_NOT_SATISFIABLE = ("InvalidRange", 416)
     INTERNAL_SERVER_ERROR = ("InternalServerError", 500)
-    NOT_IMPLEMENTED = ("InternalServerError", 501)
     UNAVAILABLE = ("InternalServerError", 503)
 
 

@@ -166,7 +166,7 @@ async def test_what_cannot_be_listed_is_tried_again(
     async with running(database, find) as work:
         await done(work)
         async with asyncio.timeout(10):
-            while len(looks) < 3:
+            while len(looks) < 3:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
 
