@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -73,12 +72,6 @@ class FlatStore:
             path.parent.rmdir()
             path.parent.parent.rmdir()
 
-    def names(self) -> Iterator[str]:
-        """The TRUNC512 of every sequence that is there."""
-        for path in sorted(self._root.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*")):
-            if _NAME.fullmatch(path.name) and path.name.startswith("".join(path.parts[-3:-1])):
-                yield path.name
-
 
 class FlatWriter:
     """Normalised residues on their way into the store; what is not kept leaves nothing behind."""
@@ -110,15 +103,16 @@ class FlatWriter:
     def keep(self, digests: Digests, length: int) -> Path:
         """Give the sequence its name, atomically; where it is.
 
-        A sequence that is there already stays as it is. Raises `CorruptData` when these are not its
-        residues by number.
+        A sequence that is there already and undamaged stays as it is. Raises `CorruptData` when
+        these are not its residues by number.
         """
         target = self._store.path(digests)
         self._file.flush()
         if self._length != length or os.fstat(self._file.fileno()).st_size != length:
             raise CorruptData("a sequence was not stored whole")
-        if self._store.holds(digests, length):
-            return target
+        with suppress(OSError):  # what cannot be read is replaced as well
+            if self._store.holds(digests, length) and self._store.verify(digests):
+                return target
         os.fsync(self._file.fileno())
         target.parent.mkdir(parents=True, exist_ok=True)
         self._path.chmod(0o444)

@@ -10,6 +10,9 @@ from collections import OrderedDict
 BLOCK = 1 << 16
 """Residues that are kept or dropped together."""
 
+OVERHEAD = 500
+"""Bytes that keeping a block costs beside its residues, about."""
+
 _SHIFT = 16
 _MOST_SEQUENCES = 4096
 _MOST_ASKED = 1 << 16
@@ -20,7 +23,7 @@ _POPULAR_IN_PLACE = 64
 
 
 class HotResidues:
-    """Blocks of residues, at most `capacity` bytes of them; the oldest give way."""
+    """Blocks of residues, in at most `capacity` bytes of memory; the oldest give way."""
 
     __slots__ = ("_asked", "_blocks", "_capacity", "_order", "_size", "_until")
 
@@ -65,7 +68,7 @@ class HotResidues:
         if not count and len(self._asked) >= _MOST_ASKED:
             self._asked.clear()
         self._asked[key] = count + 1
-        has_room = self._size + BLOCK <= self._capacity
+        has_room = self._size + BLOCK + OVERHEAD <= self._capacity
         return count >= (_POPULAR if has_room else _POPULAR_IN_PLACE)
 
     def put(self, digest: bytes, first: int, residues: bytes) -> None:
@@ -73,8 +76,9 @@ class HotResidues:
         for at in range(0, len(residues), BLOCK):
             key = (digest, (first + at) >> _SHIFT)
             block = residues[at : at + BLOCK]
-            self._size += len(block) - self._order.pop(key, 0)
-            self._order[key] = len(block)
+            size = len(block) + OVERHEAD
+            self._size += size - self._order.pop(key, 0)
+            self._order[key] = size
             self._blocks.setdefault(digest, {})[key[1]] = block
         while self._size > self._capacity:
             self._drop()

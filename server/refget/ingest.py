@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from formats.errors import CorruptData
 from formats.source import ByteSource
-from server.database import Database
+from server.database import Database, LockCancelled
 from server.refget import registry
 from server.refget.aliases import SAM, NamedSequence, matches
 from server.refget.digesting import DigestedRecord, DigestingPass, kind_of
@@ -85,13 +85,16 @@ def ingest(
     Raises `CorruptData` for a file that cannot be served, storage errors, `OSError` of the flat
     store, `DatabaseUnavailable`, and `Cancelled`.
     """
-    with database.exclusively(LOCK):
-        work = _Work(database, url, source, fingerprint, flat)
-        if work.is_needed():
-            with open_source() as bytes_of_it:
-                watched = _Watched(bytes_of_it, progress, is_cancelled)
-                work.digest(watched)
-        return work.finish(aliases, circular)
+    try:
+        with database.exclusively(LOCK, is_cancelled):
+            work = _Work(database, url, source, fingerprint, flat)
+            if work.is_needed():
+                with open_source() as bytes_of_it:
+                    watched = _Watched(bytes_of_it, progress, is_cancelled)
+                    work.digest(watched)
+            return work.finish(aliases, circular)
+    except LockCancelled:
+        raise Cancelled from None
 
 
 def open_pinned(backend: StorageBackend, key: str, fingerprint: str) -> OpenSource:

@@ -80,9 +80,14 @@ class SequenceRoutes:
         try:
             return await self._answer(request, known, cache_control)
         except SequenceUnavailable:
-            # It may have moved, or its file may have been read anew, since it was looked up.
+            if request.writer.output_size > 0:
+                raise
+            # It may have moved, or its file may have been read anew, since it was looked up; or
+            # what was fetched once was removed.
             renewed = await self.catalogue.renew(wanted)
-            if renewed is None or renewed == known or request.writer.output_size > 0:
+            if renewed in (None, known) and await self._fetch(wanted, request):
+                renewed = await self.catalogue.renew(wanted)
+            if renewed is None or renewed == known:
                 raise
             return await self._answer(request, renewed, cache_control)
 
@@ -116,15 +121,19 @@ class SequenceRoutes:
         found = await self.catalogue.find(wanted)
         if found is not None:
             return found
+        if await self._fetch(wanted, request):
+            found = await self.catalogue.renew(wanted)
+            if found is not None:
+                return found
         if isinstance(wanted, Md5Id | TruncatedId) and self.is_pending():
             raise SequencePending("the sequence may be in a file that was not read yet")
-        if self.upstream is not None:
-            via = request.headers.getall(hdrs.VIA, ())
-            if await self.upstream.fetch(wanted, via):
-                found = await self.catalogue.renew(wanted)
-                if found is not None:
-                    return found
         raise NotFound("no such sequence")
+
+    async def _fetch(self, wanted: SequenceId, request: web.Request) -> bool:
+        """Whether another server had the sequence, and the catalogue knows it now."""
+        if self.upstream is None:
+            return False
+        return await self.upstream.fetch(wanted, request.headers.getall(hdrs.VIA, ()))
 
     async def _answer(
         self, request: web.Request, known: KnownSequence, cache_control: str
@@ -155,6 +164,8 @@ class SequenceRoutes:
         size = int(headers[hdrs.CONTENT_LENGTH])
         request[SENT] = 0 if request.method == hdrs.METH_HEAD else size
         if request.method == hdrs.METH_HEAD:
+            for start, _ in part.pieces[:1]:  # whether a GET would find it
+                await self.files.residues(known, start, start + 1)
             return web.Response(status=part.status, headers=headers)
         if as_fasta:
             stream = self._as_fasta(title, known, part)

@@ -35,7 +35,6 @@ def test_a_sequence_is_kept_by_its_digest(store: FlatStore) -> None:
     assert path.read_bytes() == TEXT
     assert store.holds(DIGESTS, len(TEXT))
     assert store.verify(DIGESTS)
-    assert list(store.names()) == [name]
     assert flat_entry(DIGESTS, 9).position(5) == 5
 
 
@@ -63,10 +62,14 @@ def test_damage_is_found(store: FlatStore) -> None:
     assert not store.holds(DIGESTS, len(TEXT))
     keep(store)
     assert store.verify(DIGESTS)
-    store.path(DIGESTS).chmod(0o644)
     for other in (TEXT.lower(), b"ACGTNACGA", TEXT + b"\n"):
-        store.path(DIGESTS).write_bytes(other)
+        path.chmod(0o644)
+        path.write_bytes(other)
         assert not store.verify(DIGESTS)
+        before = path.stat().st_ino
+        keep(store)
+        assert path.read_bytes() == TEXT
+        assert path.stat().st_ino != before, "was changed where it lies"
 
 
 def test_removal(store: FlatStore, tmp_path: Path) -> None:
@@ -74,7 +77,7 @@ def test_removal(store: FlatStore, tmp_path: Path) -> None:
     other = keep(store, b"AC")
     store.remove(str(path))
     store.remove(str(path))
-    assert list(store.names()) == [other.name]
+    assert other.exists()
     assert not path.parent.exists()
     foreign = tmp_path / "ab" / "cd" / DIGESTS.trunc512
     foreign.parent.mkdir(parents=True)
@@ -83,7 +86,6 @@ def test_removal(store: FlatStore, tmp_path: Path) -> None:
     assert foreign.exists()
     os.rename(other, other.with_name("notes"))  # noqa: PTH104
     store.remove(str(other.with_name("notes")))
-    assert list(store.names()) == []
     assert other.with_name("notes").exists()
 
 

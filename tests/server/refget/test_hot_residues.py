@@ -2,10 +2,11 @@
 
 import random
 import time
+import tracemalloc
 
 import pytest
 
-from server.refget.hot_residues import BLOCK, HotResidues
+from server.refget.hot_residues import BLOCK, OVERHEAD, HotResidues
 from tests.server.refget.sequence_files import residues
 
 TEXT = residues(3 * BLOCK + 1000)
@@ -14,7 +15,7 @@ LATER = time.monotonic() + 1000
 
 @pytest.fixture
 def hot() -> HotResidues:
-    opened = HotResidues(4 * BLOCK)
+    opened = HotResidues(4 * (BLOCK + OVERHEAD))
     opened.trust(b"x", LATER)
     return opened
 
@@ -52,12 +53,22 @@ def test_the_oldest_give_way(hot: HotResidues) -> None:
         hot.trust(digest, LATER)
         hot.put(digest, 0, TEXT[:BLOCK])
     assert [number for number in range(20) if hot.get(bytes([number]), 0, 1)] == [16, 17, 18, 19]
-    assert hot._size == 4 * BLOCK
+    assert hot._size == 4 * (BLOCK + OVERHEAD)
     hot.put(b"\x13", 0, TEXT[:BLOCK])
-    assert hot._size == 4 * BLOCK
+    assert hot._size == 4 * (BLOCK + OVERHEAD)
     nothing = HotResidues(0)
     nothing.put(b"x", 0, TEXT)
     assert nothing._size == 0
+
+
+def test_short_sequences_take_no_more_memory_than_there_is() -> None:
+    small = HotResidues(4 << 20)
+    tracemalloc.start()
+    for number in range(30_000):
+        small.put(b"%024d" % number, 0, b"AC%d" % number)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 1 << 20 < taken < 5 << 20
 
 
 def test_popularity(hot: HotResidues) -> None:
@@ -66,7 +77,7 @@ def test_popularity(hot: HotResidues) -> None:
 
 
 def test_popularity_where_another_block_would_give_way() -> None:
-    full = HotResidues(2 * BLOCK)
+    full = HotResidues(2 * (BLOCK + OVERHEAD))
     full.put(b"x", 0, TEXT[: 2 * BLOCK])
     answers = [full.is_popular(b"y", 0) for _ in range(100)]
     assert answers[:10] == [False] * 10

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import random
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -202,7 +203,7 @@ def test_what_is_known_can_be_stored_flat_later(tmp_path: Path, database: Databa
     assert add(database, urls[0], flat=store).digested == 40
     assert add(database, urls[0], flat=store).digested == 0
     assert add(database, urls[1], flat=store).digested == 40
-    assert len(list(store.names())) == 40
+    assert sum(path.is_file() for path in store._root.rglob("*")) == 40
     store.path(Digests.from_residues(RECORDS["r3"])).unlink()
     assert add(database, urls[0], flat=store).digested == 1
     assert store.verify(Digests.from_residues(RECORDS["r3"]))
@@ -248,6 +249,24 @@ def test_circular_by_digest(tmp_path: Path, database: Database) -> None:
     one, two = (Digests.from_residues(RECORDS[name]) for name in ("r1", "r2"))
     assert not add(database, url, circular=[one.md5, two.ga4gh]).unknown
     assert [known(database, RECORDS[name]).circular for name in ("r1", "r2", "r3")] == [1, 1, 0]
+
+
+def test_who_waits_for_another_can_be_stopped(tmp_path: Path, database: Database) -> None:
+    url = write(tmp_path / "a.fa", fasta(RECORDS))
+    with Database(f"sqlite:///{tmp_path}/refget.db").exclusively(module.LOCK):
+        begun = time.monotonic()
+        with pytest.raises(Cancelled):
+            add(database, url, is_cancelled=lambda: time.monotonic() - begun > 0.2)
+        assert time.monotonic() - begun < 2
+    assert add(database, url).digested == 40
+
+
+def test_what_is_damaged_in_the_store_is_replaced(tmp_path: Path, database: Database) -> None:
+    store, text = FlatStore(tmp_path / "store"), RECORDS["r3"]
+    path = store.path(Digests.from_residues(text))
+    write(path, text[:-1] + b"X")
+    assert add(database, write(tmp_path / "a.fa", fasta(RECORDS)), flat=store).digested == 40
+    assert path.read_bytes() == text
 
 
 def test_many_small_records(tmp_path: Path, database: Database) -> None:

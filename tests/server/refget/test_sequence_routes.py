@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from server.refget.aliases import NamedSequence
 from server.refget.digests import Digests
 from server.refget.fasta_text import in_lines, lines_of, residue_before, text_size
 from server.refget.registry import Alias
+from server.refget.sequence_routes import SequenceRoutes
+from server.refget.warm import WarmSequence
 from tests.server.refget.served_files import Reply, Served, serving_refget
 
 DRAW = random.Random(4)
@@ -276,6 +279,13 @@ async def test_warm_answers_are_the_same(server: Served) -> None:
             assert (warm.status, warm.body, fields(warm)) == (cold.status, cold.body, fields(cold))
 
 
+async def test_the_next_answer_is_warm(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    await server.get(PATH)
+    monkeypatch.setattr(SequenceRoutes, "_answer", None)
+    assert (await server.get(f"{PATH}?start=1&end=9")).body == ONE.upper()[1:9]
+    assert (await server.get(f"{PATH}?start=1&end=9", Range="bytes=0-1")).status == 500
+
+
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 @pytest.mark.parametrize("connection", ["close", "keep-alive"])
 async def test_warm_answers_end_connections_as_asked(
@@ -309,7 +319,17 @@ async def test_many_requests_on_one_connection_are_answered_in_order(server: Ser
     await writer.wait_closed()
 
 
-async def test_a_client_that_does_not_read_holds_little(server: Served) -> None:
+async def test_a_client_that_does_not_read_holds_little(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transports = set()
+    send = WarmSequence.send
+
+    def watched(warm: WarmSequence, request: web.Request, *values: Any) -> bool:
+        transports.add(request.transport)
+        return send(warm, request, *values)
+
+    monkeypatch.setattr(WarmSequence, "send", watched)
     path = f"/sequence/{FLAT_ID.md5}"
     await server.get(path)
     host, port = address(server)
@@ -317,8 +337,10 @@ async def test_a_client_that_does_not_read_holds_little(server: Served) -> None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.setblocking(False)
         request = f"GET {path}?start=1&end=200001 HTTP/1.1\r\nHost: x\r\n\r\n".encode()
-        await asyncio.get_running_loop().sock_sendall(client, request * 20)
+        await asyncio.get_running_loop().sock_sendall(client, request * 100)
         await asyncio.sleep(0.2)
+        (held,) = (each.get_write_buffer_size() for each in transports if each is not None)
+        assert 0 < held < 1 << 20
         assert (await server.get(f"{path}?start=1&end=9")).body == FLAT[1:9]
 
 
@@ -355,6 +377,14 @@ async def test_a_file_that_changed_is_not_served(server: Served, tmp_path: Path)
         assert (reply.status, reply.body) == (404, b"no such sequence\n")
     # What is in another file too is served from there.
     assert (await server.get(f"/sequence/{RING_ID.md5}")).body == RING
+
+
+async def test_head_of_a_file_that_is_gone(server: Served, tmp_path: Path) -> None:
+    path = tmp_path / "a.fa"
+    path.unlink()
+    for query in ("", "?start=1&end=9"):
+        statuses = [(await server.ask(each, PATH + query)).status for each in ("HEAD", "GET")]
+        assert statuses == [404, 404]
 
 
 async def test_a_file_that_was_read_anew_is_served(server: Served, tmp_path: Path) -> None:

@@ -10,21 +10,26 @@ from pathlib import Path
 import pysam
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import TestClient, TestServer
 from sqlalchemy import select
 
 import server.refget.upstream as upstream_module
 from server.database import Database
+from server.errors import error_middleware
 from server.refget.catalogue import SequenceCatalogue
 from server.refget.digests import Digests
+from server.refget.files import SequenceFiles
 from server.refget.flat_store import FlatStore
 from server.refget.identifiers import AliasId, Md5Id, SequenceId, TruncatedId, UnknownId
 from server.refget.registry import FileKind, Source
+from server.refget.sequence_routes import SequenceRoutes
 from server.refget.tables import FILES
 from server.refget.upstream import UpstreamSequences
 from storage_backends.base import StorageUnavailable
+from storage_backends.local import LocalBackend
 from storage_backends.transfer import Patience
 from tests.server.live import serving, settings_of
+from tests.server.refget.served_files import SERVICE
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -385,3 +390,63 @@ async def test_closing_leaves_nothing(database: Database, store: FlatStore, tmp_
         with pytest.raises(asyncio.CancelledError):
             await task
     assert left(tmp_path) == []
+
+
+@asynccontextmanager
+async def serving_routes(
+    database: Database, upstream: UpstreamSequences, *, is_pending: bool = False
+) -> AsyncIterator[TestClient[web.Request, web.Application]]:
+    backend = LocalBackend(Path("/"))
+    files = SequenceFiles(lambda url: (backend, url.removeprefix("/")), database)
+    app = web.Application(middlewares=[error_middleware])
+    routes = SequenceRoutes(
+        SequenceCatalogue(database), files, SERVICE, 0, lambda: is_pending, upstream
+    )
+    routes.add_to(app)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+    await files.close()
+    await backend.close()
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("damage", [None, b"ACGT", RESIDUES[:-1] + b"A"])
+async def test_what_is_lost_is_fetched_again(
+    database: Database, store: FlatStore, method: str, damage: bytes | None
+) -> None:
+    answers = [True, True, False]
+
+    async def twice(request: web.Request) -> web.StreamResponse:
+        return await (body if answers.pop(0) else nothing)(request)
+
+    async with (
+        running(twice) as (other, url),
+        fetching(database, store, url) as upstream,
+        serving_routes(database, upstream) as client,
+    ):
+        path = f"/sequence/{DIGESTS.md5}"
+        for asked in (1, 2):
+            reply = await client.request(method, path)
+            assert reply.status == 200
+            assert await reply.read() == (RESIDUES if method == "GET" else b"")
+            assert len(other.asked) == asked
+            store.path(DIGESTS).unlink()
+            if damage is not None:
+                store.path(DIGESTS).write_bytes(damage)
+            await asyncio.sleep(1.1)  # for so long a file is taken to be what it was
+        for _ in range(2):
+            assert (await client.request(method, path)).status == 404
+        assert len(other.asked) == 3
+
+
+async def test_who_waits_for_files_asks_others_first(database: Database, store: FlatStore) -> None:
+    async def one(request: web.Request) -> web.StreamResponse:
+        return await (body if request.match_info["id"] == DIGESTS.md5 else nothing)(request)
+
+    async with (
+        running(one) as (_, url),
+        fetching(database, store, url) as upstream,
+        serving_routes(database, upstream, is_pending=True) as client,
+    ):
+        assert (await client.get(f"/sequence/{DIGESTS.md5}")).status == 200
+        assert (await client.get(f"/sequence/{'0' * 32}")).status == 503
