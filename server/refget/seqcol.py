@@ -38,11 +38,12 @@ _MOST_MARKS: Mapping[bytes, int] = {
     b"{": 300_000,
 }
 
-_STRING = rb'"(?:[^"\\]++|\\.)*+"'
-_FLAT_OBJECT = rb'\{(?:[^][{}"]++|%b)*+\}' % _STRING
+# Unrolled, so that no match is tried twice: possessive quantifiers are wrong in Python 3.11.2.
+_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_FLAT_OBJECT = rb'\{[^][{}"]*(?:%b[^][{}"]*)*\}' % _STRING
 # Up to the next mark of structure; not too far, because the search holds Python's lock.
 _TO_MARK = re.compile(
-    rb'(?:[^][{}:"]++|%b|%b){0,1000}+([][{}:]?)' % (_STRING, _FLAT_OBJECT), re.DOTALL
+    rb'(?:[^][{}:"]+|%b|%b){0,1000}([][{}:]?)' % (_STRING, _FLAT_OBJECT), re.DOTALL
 )
 
 
