@@ -101,7 +101,7 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         for location in catalog.locations:
-            await location.backend.start()
+            location.backend.start(asyncio.get_running_loop())
         await refget.start()
         yield
         await library.close()

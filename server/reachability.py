@@ -117,7 +117,7 @@ def warnings(
 
     async def each(number: int, location: NamedLocation) -> None:
         backend = location.served.backend
-        await backend.start()
+        backend.start(asyncio.get_running_loop())
         try:
             said[number] = await _warnings_of(location, deadline)
         except Exception as error:  # noqa: BLE001 - whatever it is, the server starts

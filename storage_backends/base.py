@@ -11,6 +11,7 @@ A backend knows no HTTP server and no genomics. Keys are opaque texts whose part
 `/`.
 """
 
+from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -89,8 +90,8 @@ class StorageBackend(Protocol):
     no byte of another version is returned.
     """
 
-    async def start(self) -> None:
-        """Bind to the running event loop; called once, before `source` is."""
+    def start(self, loop: AbstractEventLoop) -> None:
+        """Bind to an event loop, from any thread; comes before `source`."""
         ...
 
     async def stat(self, key: str, *, fresh: bool = False) -> ObjectStat:

@@ -117,7 +117,7 @@ class LocalBackend:
                 else:
                     yield below + name
 
-    async def start(self) -> None:
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Nothing to bind."""
 
     async def available(self) -> bool:

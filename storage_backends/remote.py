@@ -54,9 +54,9 @@ class RemoteBackend:
         self._calls: LoopCalls | None = None
         self._warned: set[str] = set()
 
-    async def start(self) -> None:
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._calls is None:
-            self._calls = LoopCalls(asyncio.get_running_loop())
+            self._calls = LoopCalls(loop)
 
     async def stat(self, key: str, *, fresh: bool = False) -> ObjectStat:
         check_key(key)

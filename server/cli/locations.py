@@ -1,6 +1,7 @@
 """What commands that look at locations share: their arguments, and what these open."""
 
 import argparse
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -53,7 +54,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Catalog, Library]]:
     catalog = open_catalog(settings)
     library = open_library(settings, catalog)
     for location in catalog.locations:
-        await location.backend.start()
+        location.backend.start(asyncio.get_running_loop())
     try:
         yield catalog, library
     finally:

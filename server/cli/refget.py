@@ -120,6 +120,7 @@ class _Addition:
     flat: FlatStore
 
     async def run(self) -> int:
+        self.locator.start(asyncio.get_running_loop())
         files = [self._file(each) for each in self.options.files]
         names = self._names()
         unknown = set(self.options.circular)
@@ -188,7 +189,6 @@ class _Addition:
 
     async def _add(self, url: str, names: Sequence[NamedSequence], progress: Progress) -> Ingested:
         backend, key = self.locator(url)
-        await backend.start()
         stat = await settled_stat(backend, key)
         task = progress.add_task(printable(url.rpartition("/")[2]), total=stat.size)
         is_cancelled = threading.Event()

@@ -29,6 +29,7 @@ from storage_backends.base import ObjectChanged, ObjectNotFound, StorageBackend,
 async def verify(database: Database, locator: FileLocator) -> int:
     """Read every sequence from every place, as serving does, and digest it; 1 when something is not
     as it is written down."""
+    locator.start(asyncio.get_running_loop())
     files = database.run(known_files)
     wrong = 0
     columns = (TextColumn("verifying"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
@@ -43,7 +44,6 @@ async def verify(database: Database, locator: FileLocator) -> int:
             task = progress.add_task("", total=None)
             for file in files:
                 backend, key = locator(file.url)
-                await backend.start()
                 check = _Check(database, file, backend, key, threads)
                 for finding in await asyncio.to_thread(check.findings):
                     wrong += 1

@@ -1,7 +1,6 @@
 """From the URLs of the catalogue to the backends that read them."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -12,15 +11,12 @@ from storage_backends.local import LocalBackend
 Place = tuple[StorageBackend, str]
 """A backend, and a key in it."""
 
-_START_SECONDS = 10.0
-
 
 class FileLocator:
     """Where files are read: in the location they were found in, on disk, or in a store.
 
-    `open_remote` opens what an `s3://` or `https://` URL names; `start` binds such backends to the
-    event loop, after which threads can read from them too. What is on disk is read wherever it
-    lies: only operators name it.
+    `open_remote` opens what an `s3://` or `https://` URL names; after `start` threads can read from
+    that too. What is on disk is read wherever it lies: only operators name it.
     """
 
     def __init__(self, open_remote: Callable[[str], Place], descriptors: int = 256) -> None:
@@ -29,11 +25,10 @@ class FileLocator:
         self._served: Mapping[str, Place] = {}
         self._remote: dict[str, Place] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._loop_thread = 0
 
-    def bind(self) -> None:
-        """Open what threads ask for on the running event loop."""
-        self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Bind what is opened here, from now on, to an event loop."""
+        self._loop = loop
 
     def serve(self, files: Iterable[FastaFile]) -> None:
         """The files that are in locations now."""
@@ -49,15 +44,9 @@ class FileLocator:
         if "://" not in url:
             return self._disk, url.removeprefix("/")
         place = self._remote.setdefault(url, self._open_remote(url))
-        if self._loop is not None and threading.get_ident() != self._loop_thread:
-            asyncio.run_coroutine_threadsafe(place[0].start(), self._loop).result(_START_SECONDS)
+        if self._loop is not None:
+            place[0].start(self._loop)
         return place
-
-    async def start(self, urls: Iterable[str]) -> None:
-        """Open these files' backends, as far as they are remote."""
-        for url in urls:
-            if "://" in url:
-                await self(url)[0].start()
 
     async def close(self) -> None:
         """Close the backends that were opened here."""

@@ -81,6 +81,7 @@ class LocationIngest:
     async def start(self) -> None:
         """Begin."""
         self._loop = asyncio.get_running_loop()
+        self._locate.start(self._loop)
         self._wake.set()
         self._thread.start()
 
@@ -154,7 +155,6 @@ class LocationIngest:
             backend, key = file.backend, file.key
         else:
             backend, key = self._locate(url)
-            self._wait(backend.start())
         stat = self._wait(settled_stat(backend, key))
         known = self._database.run(lambda each: known_file(each, url))
         is_same = known is not None and known.fingerprint == stat.fingerprint

@@ -18,7 +18,7 @@ from server.refget.catalogue import Place
 from server.refget.pinned import PinnedDescriptor, check, pinned
 from server.refget.record_reader import RecordReader, read_residues
 from server.refget.registry import blocks_of
-from storage_backends.base import DescriptorLender, ObjectChanged, StorageBackend, StorageError
+from storage_backends.base import ObjectChanged, StorageBackend, StorageError
 
 T = TypeVar("T")
 Locate = Callable[[str], tuple[StorageBackend, str]]
@@ -95,9 +95,6 @@ class OpenFiles:
     async def acquire(self, place: Place) -> OpenFile:
         """The open file of a place, which still is what it was; to be released."""
         while (file := self._take(place)) is None:
-            backend, _ = self._locate(place.url)
-            if not isinstance(backend, DescriptorLender):
-                await backend.start()
             await asyncio.wrap_future(self._threads.submit(self._open, place))
         try:
             if file.is_local:

@@ -25,7 +25,6 @@ class Refget:
 
     async def start(self) -> None:
         """Begin to write down what the locations hold."""
-        self.locator.bind()
         await self.ingest.start()
 
     async def close(self) -> None:

@@ -324,8 +324,8 @@ class BackendContract:
 
     async def test_start_and_close_twice(self, backend: StorageBackend, put: Put) -> None:
         put("object", b"x")
-        await backend.start()
-        await backend.start()
+        backend.start(asyncio.get_running_loop())
+        backend.start(asyncio.get_running_loop())
         await backend.stat("object")
         await backend.close()
         await backend.close()
@@ -357,14 +357,14 @@ class RemoteContract(BackendContract):
     @pytest.fixture
     async def backend(self, make: Callable[..., RemoteBackend]) -> AsyncIterator[StorageBackend]:
         backend = make(revalidate=0)
-        await backend.start()
+        backend.start(asyncio.get_running_loop())
         yield backend
         await backend.close()
 
     async def test_bounded_staleness(self, make: Callable[..., RemoteBackend], put: Put) -> None:
         """What is known is good for so long; whoever reads by it finds out at once."""
         backend = make(revalidate=3600)
-        await backend.start()
+        backend.start(asyncio.get_running_loop())
         put("object", b"old bytes")
         old = await backend.stat("object")
         put("object", b"new")
@@ -380,7 +380,7 @@ class RemoteContract(BackendContract):
         self, make: Callable[..., RemoteBackend], put: Put
     ) -> None:
         backend = make(revalidate=0.2)
-        await backend.start()
+        backend.start(asyncio.get_running_loop())
         with pytest.raises(ObjectNotFound):
             await backend.stat("object")
         put("object", b"bytes")
@@ -395,7 +395,7 @@ class RemoteContract(BackendContract):
         put("object", LARGE)
         before = open_descriptors()
         backend = make()
-        await backend.start()
+        backend.start(asyncio.get_running_loop())
         pin = (await backend.stat("object")).fingerprint
         streams = [backend.stream("object", 0, len(LARGE), fingerprint=pin) for _ in range(5)]
         for stream in streams:

@@ -39,7 +39,7 @@ def store() -> Iterator[FaultyStore]:
 @pytest.fixture
 async def backend(store: FaultyStore) -> AsyncIterator[HttpBackend]:
     backend = HttpBackend(f"{store.url}?secret-token", revalidate=3600, patience=IMPATIENT)
-    await backend.start()
+    backend.start(asyncio.get_running_loop())
     yield backend
     await backend.close()
 
@@ -410,7 +410,7 @@ async def test_nothing_is_asked_of_what_cannot_be(store: FaultyStore, backend: H
 async def test_closing_ends_everything(store: FaultyStore) -> None:
     """Soon, and by an error that says that the store cannot be read."""
     backend = HttpBackend(store.url, patience=Patience())
-    await backend.start()
+    backend.start(asyncio.get_running_loop())
     pin = await large(backend)
     store.rules.append(store.breaking(10, stall=30))
     stalled = backend.stream("large", 0, 100, fingerprint=pin)
@@ -521,7 +521,7 @@ def test_a_source_outlives_its_loop(store: FaultyStore) -> None:
 
     async def begin() -> HttpBackend:
         backend = HttpBackend(store.url, patience=Patience())
-        await backend.start()
+        backend.start(asyncio.get_running_loop())
         stat = await backend.stat("large")
 
         def hold() -> None:
@@ -551,7 +551,7 @@ def test_who_waits_when_the_loop_ends(store: FaultyStore) -> None:
     """A loop that nobody runs any more, without a word to those who wait for it."""
     loop = asyncio.new_event_loop()
     backend = HttpBackend(store.url, patience=Patience())
-    loop.run_until_complete(backend.start())
+    backend.start(loop)
     stat = loop.run_until_complete(backend.stat("large"))
     errors: list[BaseException] = []
 

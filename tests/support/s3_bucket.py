@@ -1,5 +1,6 @@
 """What the tests of S3 share: a bucket to write to past the backend, and what to look for."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Bucket:
 @asynccontextmanager
 async def opened(backend: S3Backend) -> AsyncIterator[S3Backend]:
     """A backend that is started, and closed in the end."""
-    await backend.start()
+    backend.start(asyncio.get_running_loop())
     try:
         yield backend
     finally:

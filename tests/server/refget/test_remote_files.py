@@ -75,7 +75,7 @@ async def locator() -> AsyncIterator[FileLocator]:
 
 
 async def add(database: Database, locator: FileLocator, url: str) -> None:
-    await locator.start([url])
+    locator.start(asyncio.get_running_loop())
     backend, key = locator(url)
     fingerprint = (await settled_stat(backend, key)).fingerprint
     opened = open_pinned(backend, key, fingerprint)

@@ -16,7 +16,7 @@ async def test_a_thread_opens_a_store(static_store: StaticStore) -> None:
         return HttpBackend(folder), name
 
     locate = FileLocator(open_remote)
-    locate.bind()
+    locate.start(asyncio.get_running_loop())
 
     def read() -> bytes:
         backend, key = locate(f"{static_store.direct_url}/threads/x.fa")

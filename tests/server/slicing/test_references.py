@@ -132,7 +132,7 @@ async def remote(store: FaultyStore, path: Path) -> AsyncIterator[StoredFasta]:
     put(store, path)
     patience = Patience(attempts=2, pause=0.01)
     backend = HttpBackend(store.url, revalidate=0, patience=patience)
-    await backend.start()
+    backend.start(asyncio.get_running_loop())
     yield StoredFasta(backend, path.name)
     await backend.close()
 
