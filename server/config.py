@@ -11,7 +11,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -57,6 +65,9 @@ class ServerSection(_Section):
     max_regions: int = Field(10_000, ge=1, description="regions in one POST request")
     max_body_bytes: int = Field(1 << 20, ge=1 << 10, description="bytes of a POST body")
     cors_origins: tuple[str, ...] = Field(("*",), description="web origins that may read answers")
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="networks of the proxies whose X-Forwarded-For is believed"
+    )
 
 
 class CacheSection(_Section):
@@ -114,6 +125,67 @@ class RefgetSection(_Section):
         return self
 
 
+class Issuer(_Section):
+    """`[[auth.issuers]]`: who vouches for callers, and for which tokens of theirs."""
+
+    issuer: str = Field(description="`iss` of its tokens, to the letter")
+    audience: tuple[str, ...] = Field((), description="`aud` that its tokens carry for this server")
+    client_ids: tuple[str, ...] = Field((), description="programs whose tokens are accepted")
+    jwks_url: str | None = Field(None, description="its keys; default: found by discovery")
+    jwks_file: Path | None = Field(None, description="its keys in a file, for closed networks")
+    algorithms: tuple[Literal["RS256", "ES256", "PS256", "EdDSA"], ...] = Field(
+        ("RS256", "ES256"), description="how its tokens may be signed"
+    )
+    scopes: tuple[str, ...] = Field((), description="scopes that a token must have")
+    hosts: tuple[str, ...] = Field((), description="other hosts of its keys and UserInfo")
+    allow_missing_aud: bool = Field(False, description="take tokens that name no audience")
+    max_token_lifetime: int = Field(86_400, ge=60, description="seconds a token may be good for")
+    leeway: int = Field(30, ge=0, le=120, description="seconds its clock may differ")
+    passports: bool = Field(False, description="ask its UserInfo for visas; see `passports`")
+    introspection_url: str | None = Field(None, description="where opaque tokens are asked about")
+    introspection_client: str | None = Field(None, description="our client id there")
+    introspection_secret: SecretStr | None = Field(None, description="our secret there")
+
+    @field_validator("audience", "algorithms", "scopes", "client_ids", "hosts", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        if not (self.audience or self.client_ids):
+            raise ValueError("give audience or client_ids: a token for another service is no token")
+        if self.jwks_url and self.jwks_file:
+            raise ValueError("give either jwks_url or jwks_file")
+        if self.introspection_url and not (self.introspection_client and self.introspection_secret):
+            raise ValueError(
+                "introspection_url needs introspection_client and introspection_secret"
+            )
+        return self
+
+
+class Administrator(_Section):
+    """`[[auth.administrators]]`: who may record withdrawals over HTTP."""
+
+    iss: str
+    sub: str
+
+
+class AuthSection(_Section):
+    """`[auth]`: who may see what. With it, locations are controlled unless they say otherwise."""
+
+    issuers: tuple[Issuer, ...] = Field((), description="who vouches for callers")
+    policy: Path | None = Field(None, description="TOML file of datasets and grants")
+    passports: Path | None = Field(None, description="TOML file of trusted brokers and visas")
+    hide_existence: bool = Field(True, description="answer 404, not 403, for what is not visible")
+    administrators: tuple[Administrator, ...] = Field((), description="who may record withdrawals")
+    revoked: Path | None = Field(None, description="file of token ids and `iss|sub` to refuse")
+    audit_key: Path | None = Field(None, description="PEM Ed25519 key that signs checkpoints")
+    checkpoints: Path | None = Field(None, description="folder that checkpoints are copied to")
+    decision_point: str | None = Field(None, description="URL of an AuthZEN service that may deny")
+    bind_address: bool = Field(False, description="data URLs work from the caller's address only")
+
+
 class DatabaseSection(_Section):
     """`[database]`: what is kept over restarts."""
 
@@ -143,7 +215,9 @@ class Location(_Section):
         "", pattern=r"^[^/\x00-\x1f]*$", description="prefix of the ids; may be empty"
     )
     dataset: str | None = Field(None, description="what policy grants; default: the name")
-    access: Literal["open"] = Field("open", description="who may read: open")
+    access: Literal["open", "controlled"] | None = Field(
+        None, description="open, or controlled by policy; default: controlled with [auth]"
+    )
     delivery: Literal["proxy", "direct"] = Field(
         "proxy", description="how bytes travel: proxy, or direct (presigned URLs of S3)"
     )
@@ -200,6 +274,7 @@ class Settings(_Section):
     cache: CacheSection = CacheSection()
     cram: CramSection = CramSection()
     refget: RefgetSection = RefgetSection()
+    auth: AuthSection | None = None
     database: DatabaseSection = DatabaseSection()
     service: ServiceSection = ServiceSection()
 
@@ -218,6 +293,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "cache": CacheSection,
     "cram": CramSection,
     "refget": RefgetSection,
+    "auth": AuthSection,
     "database": DatabaseSection,
     "service": ServiceSection,
 }
@@ -330,8 +406,6 @@ def _json_example(section: str, key: list[str]) -> str | None:
 
 
 def _unknown(name: str, model: type[BaseModel]) -> str:
-    if model is Settings and name == "auth":
-        return "this version does not know it yet; it would not be obeyed, so it is refused"
     close = get_close_matches(name, model.model_fields, n=1, cutoff=0.0)
     return f"no such setting; the nearest is {close[0]}" if close else "no such setting"
 
