@@ -1,0 +1,150 @@
+"""Signed tokens in compact form (RFC 7515): one spelling, a strict header, one algorithm per key.
+
+Every fault is `InvalidCredential` with a code `token.…`. What is in a token is not to be believed
+before `verify`, and even then only as far as its issuer is.
+"""
+
+import binascii
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt import PyJWS
+from jwt.exceptions import PyJWTError
+
+from auth.errors import InvalidCredential
+from auth.strict_json import strict_json
+
+MAX_TOKEN = 16 << 10
+"""Characters of an access token or a visa."""
+
+MAX_HEADER = 4 << 10
+"""Bytes of a decoded header."""
+
+MAX_KID = 256
+"""Characters of a key id."""
+
+PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
+
+# Judged before anything is decoded: decoders skip, pad and mend what they are given.
+_COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+
+
+@dataclass(frozen=True, slots=True)
+class Compact:
+    """A token taken apart and not verified.
+
+    `alg` and `kid` are those of the header; `payload` holds the decoded bytes.
+    """
+
+    text: str
+    header: Mapping[str, object]
+    alg: str
+    payload: bytes
+
+    @property
+    def kid(self) -> str:
+        """The id of the key: required, and good for nothing but to look it up."""
+        kid = self.header.get("kid")
+        if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID:
+            raise InvalidCredential("token.kid")
+        return kid
+
+    @property
+    def typ(self) -> str:
+        """The media type in lower case, without `application/`; "" when there is none."""
+        typ = self.header.get("typ", "")
+        if not isinstance(typ, str):
+            raise InvalidCredential("token.typ")
+        return typ.lower().removeprefix("application/")
+
+    @property
+    def signing_input(self) -> bytes:
+        """What the signature is over."""
+        return self.text.rpartition(".")[0].encode("ascii")
+
+    @property
+    def digest(self) -> str:
+        """`sha256:` and the digest of what was signed: a name that another signature over the same
+        (ECDSA has two for each) does not change."""
+        return f"sha256:{hashlib.sha256(self.signing_input).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A public key, and the algorithms that may be used with it."""
+
+    kid: str
+    algorithms: frozenset[str]
+    public: PublicKey
+
+
+def is_compact(token: str) -> bool:
+    """Whether a token has the form of a signed one; others are opaque."""
+    return _COMPACT.fullmatch(token) is not None
+
+
+def parse(token: str, *, max_bytes: int = MAX_TOKEN, max_header: int = MAX_HEADER) -> Compact:
+    """Take a token apart. Its header is a JSON object with an `alg`, without `crit` and `b64`."""
+    if len(token) > max_bytes:
+        raise InvalidCredential("token.size")
+    segments = _COMPACT.fullmatch(token)
+    if segments is None or len(segments[1]) > (max_header + 2) // 3 * 4:
+        raise InvalidCredential("token.syntax")
+    try:
+        header_bytes, payload = decode(segments[1]), decode(segments[2])
+        decode(segments[3])
+        header = strict_json(header_bytes)
+    except ValueError:
+        raise InvalidCredential("token.syntax") from None
+    if not isinstance(header, dict) or len(header_bytes) > max_header:
+        raise InvalidCredential("token.syntax")
+    if "crit" in header or "b64" in header:
+        raise InvalidCredential("token.crit")
+    alg = header.get("alg")
+    if not isinstance(alg, str):
+        raise InvalidCredential("token.alg")
+    return Compact(token, header, alg, payload)
+
+
+def verify(compact: Compact, key: Key) -> bytes:
+    """The payload, once the signature over the received bytes is found good."""
+    if compact.alg not in key.algorithms:
+        raise InvalidCredential("token.alg")
+    algorithms = [compact.alg]
+    try:
+        jws = PyJWS(algorithms=algorithms, options={"enforce_minimum_key_length": True})
+        found = jws.decode_complete(compact.text, key.public, algorithms=algorithms)
+    except (PyJWTError, TypeError, ValueError, NotImplementedError, RecursionError):
+        raise InvalidCredential("token.signature") from None
+    payload = found["payload"]
+    if payload != compact.payload:  # two decoders that differ would be a hole
+        raise InvalidCredential("token.syntax")
+    return compact.payload
+
+
+def claims_of(payload: bytes) -> dict[str, object]:
+    """The claims of a payload: strict JSON, an object."""
+    try:
+        claims = strict_json(payload)
+    except ValueError:
+        raise InvalidCredential("token.json") from None
+    if not isinstance(claims, dict):
+        raise InvalidCredential("token.json")
+    return claims
+
+
+def decode(text: str) -> bytes:
+    """The bytes of canonical base64url without padding, or `ValueError`."""
+    characters = text.encode("ascii")
+    padded = characters.translate(_STANDARD) + b"=" * (-len(characters) % 4)
+    data = binascii.a2b_base64(padded, strict_mode=True)
+    if binascii.b2a_base64(data, newline=False).rstrip(b"=").translate(_URL_SAFE) != characters:
+        raise ValueError("not canonical base64url")
+    return data
