@@ -1,4 +1,4 @@
-"""The project's one database, behind SQLAlchemy: SQLite embedded, or whatever its URL names.
+"""The project's one database, behind SQLAlchemy: SQLite embedded, or PostgreSQL.
 
 Work on it runs in threads of its own, one transaction a piece; the event loop never waits for it.
 """
@@ -6,7 +6,7 @@ Work on it runs in threads of its own, one transaction a piece; the event loop n
 import asyncio
 import contextlib
 import fcntl
-import sqlite3
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,20 +14,29 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event, inspect, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-METADATA = MetaData()
-"""Where the parts that keep state declare their tables."""
+from server.database_engines import (
+    METADATA,
+    WRITERS,
+    WRITING,
+    code,
+    is_in_memory,
+    is_overtaken,
+    open_engine,
+    parse_url,
+)
+
+__all__ = ["METADATA", "Database", "DatabaseMissing", "DatabaseUnavailable", "LockCancelled"]
 
 T = TypeVar("T")
 
 _THREADS = 4
 _ATTEMPTS = 20
+_AGAIN_SECONDS = 0.01
 _POLL_SECONDS = 0.1
-_BUSY_SECONDS = 30
+_BUSY_SECONDS = 30.0
 
 
 class DatabaseUnavailable(Exception):
@@ -46,54 +55,78 @@ class Database:
     """Transactions on the database that `url` names; None: one in memory that ends with us.
 
     Missing tables are made, unless it is opened `read_only`: then nothing is written, and what is
-    not there is a `DatabaseMissing`. Raises `ValueError` for a URL that means nothing, and
-    `DatabaseUnavailable`.
+    not there is a `DatabaseMissing`. What is committed outlives a crash of the process, and with
+    `durable` one of the machine, too. `busy_seconds`: how long a transaction waits for others.
+
+    Raises `ValueError` for a URL that means nothing, and `DatabaseUnavailable`.
     """
 
-    def __init__(self, url: str | None = None, *, read_only: bool = False) -> None:
-        self._engine = _open(url, read_only=read_only)
-        self._in_memory = self._engine.url.database in (None, "", ":memory:")
-        threads = 1 if self._is_sqlite and self._in_memory else _THREADS
-        self._threads = ThreadPoolExecutor(threads, "database")
-        self._one_at_a_time = threading.RLock()
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        read_only: bool = False,
+        durable: bool = False,
+        busy_seconds: float = _BUSY_SECONDS,
+    ) -> None:
+        parsed = parse_url(url)
+        self._is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._in_memory = is_in_memory(parsed)
+        self._file = parsed.database or ""
+        if read_only and self._is_sqlite and not self._in_memory and not Path(self._file).is_file():
+            raise DatabaseMissing("there is no such database")
+        self._engine = open_engine(
+            parsed, read_only=read_only, durable=durable, busy_seconds=busy_seconds
+        )
+        self._writer = self._engine.execution_options(**WRITING)
+        self._threads = ThreadPoolExecutor(1 if self._in_memory else _THREADS, "database")
+        # In memory there is one connection for all threads.
+        self._in_turn = threading.RLock() if self._in_memory else contextlib.nullcontext()
         try:
             with _translated():
-                if not read_only:
-                    with self.exclusively("schema"):  # several processes may begin at once
-                        METADATA.create_all(self._engine)
-                elif not METADATA.tables.keys() <= set(inspect(self._engine).get_table_names()):
-                    raise DatabaseMissing("the tables of the database were not made yet")
+                self._prepare(read_only=read_only)
         except DatabaseUnavailable:
             self.close()
             raise
 
-    @property
-    def _is_sqlite(self) -> bool:
-        return self._engine.dialect.name == "sqlite"
+    def _prepare(self, *, read_only: bool) -> None:
+        if not self._is_sqlite:
+            with self._engine.connect() as connection:
+                if connection.scalar(text("SHOW server_encoding")) != "UTF8":
+                    raise DatabaseUnavailable("its encoding is not UTF8")
+        if not read_only:
+            with self.exclusively("schema"):  # several processes may begin at once
+                METADATA.create_all(self._engine)
+                if not self._is_sqlite:
+                    WRITERS.create(self._engine, checkfirst=True)
+        elif not METADATA.tables.keys() <= set(inspect(self._engine).get_table_names()):
+            raise DatabaseMissing("the tables of the database were not made yet")
 
-    def run(self, work: Callable[[Connection], T]) -> T:
+    def run(self, work: Callable[[Connection], T], *, writing: bool = False) -> T:
         """What `work` makes of a connection, in one transaction; waits, so for threads only.
 
         It sees the database as it was at one moment. If another wrote in between, `work` is done
-        again. Raises `DatabaseUnavailable`.
+        again; not so with `writing`: such transactions come one after the other, in all processes,
+        and each sees what the one before has written. Raises `DatabaseUnavailable`, also when that
+        would take longer than `busy_seconds`.
         """
-        with _translated():
-            if self._in_memory and self._is_sqlite:
-                with self._one_at_a_time, self._engine.begin() as connection:
-                    return work(connection)
-            for _ in range(_ATTEMPTS):
+        with _translated(), self._in_turn:
+            for attempt in range(_ATTEMPTS):
                 try:
-                    with self._engine.begin() as connection:
+                    with (self._writer if writing else self._engine).begin() as connection:
                         return work(connection)
-                except OperationalError as error:
-                    if not _is_overtaken(error):
+                except DBAPIError as error:
+                    if not is_overtaken(error):
                         raise
-            with self._engine.begin() as connection:
+                # Not all of them again at once.
+                time.sleep(random.uniform(0, _AGAIN_SECONDS * attempt))  # noqa: S311
+            with self._writer.begin() as connection:
                 return work(connection)
 
-    async def execute(self, work: Callable[[Connection], T]) -> T:
+    async def execute(self, work: Callable[[Connection], T], *, writing: bool = False) -> T:
         """The same from the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self.run, work)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: self.run(work, writing=writing))
 
     @contextlib.contextmanager
     def exclusively(
@@ -103,74 +136,61 @@ class Database:
 
         Raises `LockCancelled` when `is_cancelled` says so meanwhile.
         """
-        if not self._is_sqlite:
-            with _translated(), self._engine.connect() as connection:
-                connection.execute(text("SELECT pg_advisory_lock(hashtext(:name))"), {"name": name})
-                try:
-                    yield
-                finally:
-                    connection.execute(
-                        text("SELECT pg_advisory_unlock(hashtext(:name))"), {"name": name}
-                    )
-        elif self._in_memory:
+        if self._in_memory:
             yield
-        else:
-            path = Path(f"{self._engine.url.database}.{name}.lock")
+            return
+        with self._file_lock(name) if self._is_sqlite else self._advisory_lock(name) as is_held:
+            while not is_held():
+                if is_cancelled is not None and is_cancelled():
+                    raise LockCancelled
+                time.sleep(_POLL_SECONDS)
+            yield
+
+    @contextlib.contextmanager
+    def _file_lock(self, name: str) -> Iterator[Callable[[], bool]]:
+        """What tries to lock a file beside the database, until the block ends."""
+        try:
+            file = Path(f"{self._file}.{name}.lock").open("w")  # noqa: SIM115
+        except OSError as error:
+            raise DatabaseUnavailable(f"its folder cannot be used: {error.strerror}") from None
+
+        def is_held() -> bool:
             try:
-                file = path.open("w")
-            except OSError as error:
-                raise DatabaseUnavailable(f"its folder cannot be used: {error.strerror}") from None
-            with file:
-                while True:
-                    try:
-                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        break
-                    except BlockingIOError:
-                        if is_cancelled is not None and is_cancelled():
-                            raise LockCancelled from None
-                        time.sleep(_POLL_SECONDS)
-                yield
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        with file:
+            yield is_held
+
+    @contextlib.contextmanager
+    def _advisory_lock(self, name: str) -> Iterator[Callable[[], bool]]:
+        """What tries to lock a name, for a connection of its own, until the block ends."""
+        key = {"name": name}
+        lock = text("SELECT pg_try_advisory_lock(hashtext('htsgate'), hashtext(:name))")
+        unlock = text("SELECT pg_advisory_unlock(hashtext('htsgate'), hashtext(:name))")
+        with _translated():
+            # Outside transactions, which would keep the database from tidying up meanwhile.
+            connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+        def is_held() -> bool:
+            with _translated():
+                return bool(connection.scalar(lock, key))
+
+        try:
+            yield is_held
+        finally:
+            try:
+                connection.execute(unlock, key)
+            except SQLAlchemyError:
+                connection.invalidate()  # with it goes its lock
+            connection.close()
 
     def close(self) -> None:
         """Let what runs finish, and close the connections."""
         self._threads.shutdown(cancel_futures=True)
         self._engine.dispose()
-
-
-def _open(url: str | None, *, read_only: bool) -> Engine:
-    try:
-        parsed = make_url(url or "sqlite://")
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        if parsed.get_backend_name() != "sqlite":
-            engine = create_engine(parsed, pool_size=_THREADS, pool_pre_ping=True)
-            return engine.execution_options(postgresql_readonly=True) if read_only else engine
-        if parsed.database in (None, "", ":memory:"):
-            memory = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
-            return create_engine(parsed, **memory)
-        if read_only and not Path(parsed.database).is_file():
-            raise DatabaseMissing("there is no such database")
-        engine = create_engine(parsed, connect_args={"timeout": _BUSY_SECONDS})
-    except (ArgumentError, NoSuchModuleError, ImportError, ValueError):
-        # Not chained: its text may hold a part of the password.
-        raise ValueError("not a database URL that can be used") from None
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: sqlite3.Connection, _: object) -> None:
-        connection.isolation_level = None  # the module begins transactions for writing only
-        cursor = connection.cursor()
-        if read_only:
-            cursor.execute("PRAGMA query_only = ON")
-        else:
-            cursor.execute("PRAGMA journal_mode = WAL")
-            cursor.execute("PRAGMA synchronous = NORMAL")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    return engine
 
 
 @contextlib.contextmanager
@@ -182,11 +202,7 @@ def _translated() -> Iterator[None]:
         raise DatabaseUnavailable(f"the database does not answer: {_reason(error)}") from None
 
 
-def _is_overtaken(error: OperationalError) -> bool:
-    """Whether a transaction wanted to write after another had changed what it had read."""
-    return getattr(error.orig, "sqlite_errorname", "") == "SQLITE_BUSY_SNAPSHOT"
-
-
 def _reason(error: SQLAlchemyError) -> str:
-    original = getattr(error, "orig", None)
-    return type(original or error).__name__
+    if not isinstance(error, DBAPIError):
+        return type(error).__name__
+    return " ".join(filter(None, (type(error.orig or error).__name__, code(error))))

@@ -12,6 +12,7 @@ import pytest
 from server.app import create_app
 from server.config import load_settings
 from tests.support.htsget_client import HtsgetClient
+from tests.support.postgres import PostgresServer, PostgresUnavailable, postgres_server
 from tests.support.running_server import running
 from tests.support.samples import SHARED_DATA, Samples, build_samples
 from tests.support.stores import (
@@ -87,6 +88,32 @@ def static_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StaticSto
     directory = tmp_path_factory.mktemp("static")
     with static_server(directory, tmp_path_factory.mktemp("nginx")) as store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of this process, or skip."""
+    try:
+        with postgres_server() as server:
+            yield server
+    except PostgresUnavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database; `Database`s of it should be closed."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database: a test that asks for it runs on both of them."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/htsgate.db"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
 
 
 @pytest.fixture(scope="session")
