@@ -16,8 +16,8 @@ ONE_ID, TWO_ID = Digests.from_residues(ONE), Digests.from_residues(TWO)
 
 
 @pytest.fixture
-def database() -> Iterator[Database]:
-    made = Database()
+def database(database_url: str) -> Iterator[Database]:
+    made = Database(database_url)
     yield made
     made.close()
 

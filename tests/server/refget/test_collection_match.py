@@ -17,8 +17,8 @@ URL = "/base.fa"
 
 
 @pytest.fixture
-def database() -> Iterator[Database]:
-    database = Database()
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
     assert write_down(database, URL, BASE).digest == BASE_DIGEST
     yield database
     database.close()

@@ -20,8 +20,8 @@ D = {"other": b"A"}
 
 
 @pytest.fixture
-def database() -> Iterator[Database]:
-    made = Database()
+def database(database_url: str) -> Iterator[Database]:
+    made = Database(database_url)
     yield made
     made.close()
 

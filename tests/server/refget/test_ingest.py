@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -50,8 +51,8 @@ SOFT_MASKED = {
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path}/refget.db")
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database(database_url)
     yield opened
     opened.close()
 
@@ -121,9 +122,9 @@ def test_interrupted_work_goes_on(tmp_path: Path, database: Database) -> None:
     assert result.collection == other.collection
 
 
-def test_several_at_once_do_the_work_once(tmp_path: Path, database: Database) -> None:
+def test_several_at_once_do_the_work_once(tmp_path: Path, database_url: str) -> None:
     url = write(tmp_path / "a.fa", fasta({"a": residues(3_000_000)}))
-    others = [Database(f"sqlite:///{tmp_path}/refget.db") for _ in range(3)]
+    others = [Database(database_url) for _ in range(3)]
     with ThreadPoolExecutor(3) as threads:
         results = list(threads.map(lambda each: add(each, url), others))
     assert sorted(each.digested for each in results) == [0, 0, 1]
@@ -251,9 +252,11 @@ def test_circular_by_digest(tmp_path: Path, database: Database) -> None:
     assert [known(database, RECORDS[name]).circular for name in ("r1", "r2", "r3")] == [1, 1, 0]
 
 
-def test_who_waits_for_another_can_be_stopped(tmp_path: Path, database: Database) -> None:
+def test_who_waits_for_another_can_be_stopped(
+    tmp_path: Path, database: Database, database_url: str
+) -> None:
     url = write(tmp_path / "a.fa", fasta(RECORDS))
-    with Database(f"sqlite:///{tmp_path}/refget.db").exclusively(module.LOCK):
+    with closing(Database(database_url)) as other, other.exclusively(module.LOCK):
         begun = time.monotonic()
         with pytest.raises(Cancelled):
             add(database, url, is_cancelled=lambda: time.monotonic() - begun > 0.2)

@@ -37,8 +37,8 @@ TEXTS = {"a": b"ACGT", "b": b"ACGTA", "again": b"ACGT"}
 
 
 @pytest.fixture
-def connection() -> Iterator[Connection]:
-    database = Database()
+def connection(database_url: str) -> Iterator[Connection]:
+    database = Database(database_url)
     with database._engine.begin() as opened:
         yield opened
     database.close()

@@ -40,8 +40,8 @@ PATIENCE = Patience(connect=1.0, quiet=1.0, attempts=2, pause=0.01, total=2.0)
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'x.db'}")
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
     yield database
     database.close()
 
