@@ -24,6 +24,7 @@ import orjson
 
 from auth.intervals import pack, packed_size, unpack
 from auth.strict_json import strict_json
+from auth.terms import Terms
 from formats.regions import Interval
 
 MAX_BODY = 4096
@@ -72,7 +73,8 @@ class Capability:
     are 0-based, half-open and merged, None stands for every record, `cut` is a range of source
     bytes. `window`: only these bytes of the block, whose ETag is `block_etag`. `part` counts the
     ticket's blocks from 1 to `parts`. `principal` is a pseudonym, "" for anonymous. `expires` is in
-    seconds since the epoch; 0 before sealing means "as late as the codec allows".
+    seconds since the epoch; 0 before sealing means "as late as the codec allows". `terms`: by which
+    rights, where data are controlled; None for open data.
     """
 
     endpoint: str
@@ -91,6 +93,7 @@ class Capability:
     parts: int = 1
     principal: str = ""
     expires: int = 0
+    terms: Terms | None = None
 
 
 class CapabilityCodec:
@@ -240,6 +243,8 @@ class CapabilityCodec:
         if capability.window is not None:
             claims["win"] = list(capability.window)
             claims["etag"] = capability.block_etag
+        if capability.terms is not None:
+            claims["ac"] = capability.terms.claims()
         return claims
 
     def _capability(self, claims: object) -> Capability:
@@ -252,6 +257,7 @@ class CapabilityCodec:
         packed = claims.get("rg")
         cut, window = claims.get("cut"), claims.get("win")
         part, parts = _integers(claims["n"])
+        terms = claims.get("ac")
         return Capability(
             endpoint=_one_of(claims["ep"], "reads", "variants"),
             object_id=_text(claims["obj"]),
@@ -269,6 +275,7 @@ class CapabilityCodec:
             parts=parts,
             principal=_text(claims.get("sub", "")),
             expires=expires,
+            terms=None if terms is None else Terms.of_claims(terms),
         )
 
 

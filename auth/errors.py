@@ -37,5 +37,13 @@ class AuthorityUnavailable(AccessError):
         self.reason = reason
 
 
+class AuditUnavailable(AccessError):
+    """A record cannot be written now."""
+
+
+class ObjectUnusable(AccessError):
+    """An object whose references are not those that its dataset's regions mean, for instance."""
+
+
 class InvalidConfiguration(AccessError):
     """A file of the custodian's that cannot be used; the message names place and remedy."""

@@ -19,6 +19,8 @@ from server.config import ConfigurationError, Settings, database_url, read_secre
 from server.cors import Cors
 from server.database import Database, DatabaseUnavailable
 from server.errors import error_middleware
+from server.htsget.answers import Answers
+from server.htsget.blocks import Blocks
 from server.htsget.routes import HtsgetRoutes
 from server.htsget.ticket import TicketMaker
 from server.model import Endpoint
@@ -71,15 +73,16 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
         lifetime=settings.server.ticket_lifetime,
         clock=time.time,
     )
+    tickets = TicketMaker(codec, settings.server.max_block_bytes)
+    names = ContigNames(refget.catalogue, library)
     routes = HtsgetRoutes(
         catalog,
-        library,
-        TicketMaker(codec, settings.server.max_block_bytes),
+        Answers(library, tickets, settings.server.ticket_lifetime, names),
+        Blocks(catalog, library),
         codec,
         settings.server.public_url,
         settings.server.max_regions,
         derive(master, b"htsgate access log"),
-        ContigNames(refget.catalogue, library),
     )
     origins = settings.server.cors_origins
     cors = Cors(None if "*" in origins else frozenset(origins))
@@ -88,8 +91,9 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
     )
     app.on_response_prepare.append(cors.on_response_prepare)
     app[CATALOG], app[LIBRARY] = catalog, library
-    _add_service_info(app, settings)
-    _add_refget(app, settings, refget)
+    service = Service(version=version("htsgate"), **settings.service.model_dump())
+    _add_service_info(app, service)
+    _add_refget(app, settings, refget, service)
     _add_pages(app, settings, routes)
     routes.add_to(app)
     app.router.add_get("/health/live", _live)
@@ -141,7 +145,7 @@ def open_refget(settings: Settings, catalog: Catalog) -> Refget:
     Raises `ConfigurationError`.
     """
     try:
-        database = Database(database_url(settings.database))
+        database = Database(database_url(settings))
     except (ValueError, DatabaseUnavailable) as error:
         raise ConfigurationError(f"database.url: {error}") from None
     sequences, collections = SequenceCatalogue(database), CollectionStore()
@@ -196,8 +200,7 @@ def open_index_cache(settings: Settings) -> IndexCache | None:
         raise ConfigurationError(f"cache.directory: cannot be used: {error.strerror}") from error
 
 
-def _add_service_info(app: web.Application, settings: Settings) -> None:
-    service = Service(version=version("htsgate"), **settings.service.model_dump())
+def _add_service_info(app: web.Application, service: Service) -> None:
     for endpoint in Endpoint:
         document = orjson.dumps(service_info(service, endpoint))
 
@@ -208,8 +211,7 @@ def _add_service_info(app: web.Application, settings: Settings) -> None:
         app.router.add_get(f"/{endpoint}/service-info", answer)
 
 
-def _add_refget(app: web.Application, settings: Settings, refget: Refget) -> None:
-    service = Service(version=version("htsgate"), **settings.service.model_dump())
+def _add_refget(app: web.Application, settings: Settings, refget: Refget, service: Service) -> None:
     SequenceRoutes(
         refget.catalogue,
         refget.files,

@@ -9,11 +9,17 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from server.errors import NotFound, UnsupportedFormat
 from server.model import Endpoint, Format
-from storage_backends.base import ObjectNotFound, ObjectStat, StorageBackend, StorageDenied
+from storage_backends.base import (
+    DescriptorLender,
+    ObjectNotFound,
+    ObjectStat,
+    StorageBackend,
+    StorageDenied,
+)
 
 EXTENSIONS = {
     Format.BAM: (".bam",),
@@ -35,13 +41,20 @@ _MAX_ID = 1024
 @dataclass(frozen=True, slots=True)
 class ServedLocation:
     """A location as the catalog sees it. `only`: the key of the one file it serves, or None for
-    all. `direct`: clients of open data may fetch interiors from the store itself."""
+    all. `direct`: clients may fetch interiors from the store itself. `controlled`: policy decides.
+    """
 
     name: str
     dataset: str
     backend: StorageBackend
     only: str | None = None
     direct: bool = False
+    controlled: bool = False
+    is_local: bool = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Asked for each block, and the question takes microseconds.
+        object.__setattr__(self, "is_local", isinstance(self.backend, DescriptorLender))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +82,8 @@ class Catalog:
 
     def __init__(self, locations: Sequence[ServedLocation], remembered: int = 65_536) -> None:
         self.locations = tuple(locations)
+        self._named = {each.name: each for each in self.locations if each.name}
+        self._unnamed = tuple(each for each in self.locations if not each.name)
         self._found: OrderedDict[tuple[str, Format], DataObject] = OrderedDict()
         self._remembered = remembered
 
@@ -128,11 +143,14 @@ class Catalog:
         return None
 
     def _candidates(self, object_id: str) -> Iterator[tuple[ServedLocation, str]]:
-        for location in self.locations:
-            if not location.name:
-                yield location, object_id
-            elif object_id.startswith(f"{location.name}/"):
-                yield location, object_id[len(location.name) + 1 :]
+        """Where an id can be: in the location that it names, else in those without a name."""
+        name, slash, rest = object_id.partition("/")
+        named = self._named.get(name) if slash else None
+        if named is not None:
+            yield named, rest
+            return
+        for location in self._unnamed:
+            yield location, object_id
 
     async def _refresh(self, found: DataObject) -> DataObject:
         """The object as it is now; `ObjectNotFound` when it, or the index it had, is gone."""

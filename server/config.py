@@ -13,11 +13,9 @@ from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
-    field_validator,
     model_validator,
 )
 from pydantic_settings import (
@@ -27,6 +25,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from server.auth_settings import AuthSection, Section
+
 PREFIX = "HTSGATE_"
 
 
@@ -34,11 +34,7 @@ class ConfigurationError(Exception):
     """Settings that cannot be used; the message says which, and what to write instead."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ServerSection(_Section):
+class ServerSection(Section):
     """`[server]`: where to listen, what tickets carry, and limits."""
 
     host: str = Field("127.0.0.1", description="address to listen on")
@@ -70,7 +66,7 @@ class ServerSection(_Section):
     )
 
 
-class CacheSection(_Section):
+class CacheSection(Section):
     """`[cache]`: what is kept, and for how long."""
 
     index_bytes: int = Field(512 << 20, ge=0, description="parsed indexes and headers")
@@ -87,14 +83,14 @@ class CacheSection(_Section):
     directory_bytes: int = Field(10 << 30, ge=0, description="bytes kept in that folder")
 
 
-class CramSection(_Section):
+class CramSection(Section):
     """`[cram]`: the isolated processes that re-encode the edges of CRAM slices."""
 
     workers: int = Field(2, ge=1, le=64, description="processes, per server process")
     timeout: float = Field(60.0, gt=0, description="seconds that one container may take")
 
 
-class RefgetSection(_Section):
+class RefgetSection(Section):
     """`[refget]`: reference sequences, which are served, and which slicing CRAM needs."""
 
     sequences: tuple[str, ...] = Field(
@@ -125,68 +121,7 @@ class RefgetSection(_Section):
         return self
 
 
-class Issuer(_Section):
-    """`[[auth.issuers]]`: who vouches for callers, and for which tokens of theirs."""
-
-    issuer: str = Field(description="`iss` of its tokens, to the letter")
-    audience: tuple[str, ...] = Field((), description="`aud` that its tokens carry for this server")
-    client_ids: tuple[str, ...] = Field((), description="programs whose tokens are accepted")
-    jwks_url: str | None = Field(None, description="its keys; default: found by discovery")
-    jwks_file: Path | None = Field(None, description="its keys in a file, for closed networks")
-    algorithms: tuple[Literal["RS256", "ES256", "PS256", "EdDSA"], ...] = Field(
-        ("RS256", "ES256"), description="how its tokens may be signed"
-    )
-    scopes: tuple[str, ...] = Field((), description="scopes that a token must have")
-    hosts: tuple[str, ...] = Field((), description="other hosts of its keys and UserInfo")
-    allow_missing_aud: bool = Field(False, description="take tokens that name no audience")
-    max_token_lifetime: int = Field(86_400, ge=60, description="seconds a token may be good for")
-    leeway: int = Field(30, ge=0, le=120, description="seconds its clock may differ")
-    passports: bool = Field(False, description="ask its UserInfo for visas; see `passports`")
-    introspection_url: str | None = Field(None, description="where opaque tokens are asked about")
-    introspection_client: str | None = Field(None, description="our client id there")
-    introspection_secret: SecretStr | None = Field(None, description="our secret there")
-
-    @field_validator("audience", "algorithms", "scopes", "client_ids", "hosts", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _checked(self) -> Self:
-        if not (self.audience or self.client_ids):
-            raise ValueError("give audience or client_ids: a token for another service is no token")
-        if self.jwks_url and self.jwks_file:
-            raise ValueError("give either jwks_url or jwks_file")
-        if self.introspection_url and not (self.introspection_client and self.introspection_secret):
-            raise ValueError(
-                "introspection_url needs introspection_client and introspection_secret"
-            )
-        return self
-
-
-class Administrator(_Section):
-    """`[[auth.administrators]]`: who may record withdrawals over HTTP."""
-
-    iss: str
-    sub: str
-
-
-class AuthSection(_Section):
-    """`[auth]`: who may see what. With it, locations are controlled unless they say otherwise."""
-
-    issuers: tuple[Issuer, ...] = Field((), description="who vouches for callers")
-    policy: Path | None = Field(None, description="TOML file of datasets and grants")
-    passports: Path | None = Field(None, description="TOML file of trusted brokers and visas")
-    hide_existence: bool = Field(True, description="answer 404, not 403, for what is not visible")
-    administrators: tuple[Administrator, ...] = Field((), description="who may record withdrawals")
-    revoked: Path | None = Field(None, description="file of token ids and `iss|sub` to refuse")
-    audit_key: Path | None = Field(None, description="PEM Ed25519 key that signs checkpoints")
-    checkpoints: Path | None = Field(None, description="folder that checkpoints are copied to")
-    decision_point: str | None = Field(None, description="URL of an AuthZEN service that may deny")
-    bind_address: bool = Field(False, description="data URLs work from the caller's address only")
-
-
-class DatabaseSection(_Section):
+class DatabaseSection(Section):
     """`[database]`: what is kept over restarts."""
 
     url: SecretStr | None = Field(
@@ -194,7 +129,7 @@ class DatabaseSection(_Section):
     )
 
 
-class ServiceSection(_Section):
+class ServiceSection(Section):
     """`[service]`: what `service-info` says about who runs the server."""
 
     id: str = "org.example.htsgate"
@@ -207,7 +142,7 @@ class ServiceSection(_Section):
     environment: str | None = None
 
 
-class Location(_Section):
+class Location(Section):
     """`[[locations]]`: a directory, bucket or web folder whose objects are served, or one file."""
 
     url: str = Field(description="a directory or a file, s3://bucket/prefix, https://host/prefix")
@@ -266,7 +201,7 @@ class Location(_Section):
         return Path(self.url.removeprefix("file://")).expanduser()
 
 
-class Settings(_Section):
+class Settings(Section):
     """Everything that can be configured; frozen."""
 
     server: ServerSection = ServerSection()
@@ -285,6 +220,34 @@ class Settings(_Section):
             if names.count(name) > 1:
                 raise ValueError(f"locations: two have the name {name}; give each its own")
         return self
+
+    @model_validator(mode="after")
+    def _confined(self) -> Self:
+        if self.auth is None:
+            if any(each.access == "controlled" for each in self.locations):
+                raise ValueError("locations: access = controlled needs [auth] with a policy")
+            return self
+        if self.auth.policy is None and any(map(self.is_controlled, self.locations)):
+            raise ValueError(
+                "auth.policy: give the file of datasets and grants, or set access = open for every"
+                " location"
+            )
+        # An id must tell which location it belongs to before anything is looked up.
+        unnamed = {
+            (self.is_controlled(each), each.dataset) for each in self.locations if not each.name
+        }
+        if len(unnamed) > 1:
+            raise ValueError(
+                "locations: with [auth], those without a name need the same access and dataset;"
+                " name them"
+            )
+        return self
+
+    def is_controlled(self, location: "Location") -> bool:
+        """Whether policy decides about the objects of a location."""
+        if location.access is None:
+            return self.auth is not None
+        return location.access == "controlled"
 
 
 _SECTIONS: dict[str, type[BaseModel]] = {
@@ -357,11 +320,14 @@ DEFAULT_DATABASE = Path("htsgate.db")
 """The database that `htsgate refget add` makes, and serving finds, in the working directory."""
 
 
-def database_url(section: DatabaseSection) -> str | None:
-    """The URL of the database as configured, or the default one if it exists; None: in memory."""
-    if section.url is not None:
-        return section.url.get_secret_value()
-    return f"sqlite:///{DEFAULT_DATABASE}" if DEFAULT_DATABASE.is_file() else None
+def database_url(settings: Settings) -> str | None:
+    """The URL of the database as configured, or the default one if it exists or must be made,
+    because there is an audit to keep; None: in memory."""
+    if settings.database.url is not None:
+        return settings.database.url.get_secret_value()
+    if settings.auth is not None or DEFAULT_DATABASE.is_file():
+        return f"sqlite:///{DEFAULT_DATABASE}"
+    return None
 
 
 def _check_environment() -> None:

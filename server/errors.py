@@ -1,10 +1,11 @@
 """From exceptions to answers: one table, one middleware, one place that catches everything.
 
     HtsgetError                 what the protocol layer raises, with a text for the client
-    ├── InvalidAuthentication   401
+    ├── InvalidAuthentication   401     no credential; one that is not accepted is `auth`'s error
     ├── PermissionDenied        403
     ├── NotFound                404
     ├── PayloadTooLarge         413
+    ├── TooManyRequests         429
     ├── UnsupportedFormat       400
     ├── InvalidInput            400
     │   └── RequestTimeout      408
@@ -28,6 +29,14 @@ import orjson
 from aiohttp import web
 
 from auth.capability import CapabilityError, CapabilityTooLong, InvalidCapability
+from auth.errors import (
+    AuditUnavailable,
+    AuthorityUnavailable,
+    InsufficientScope,
+    InvalidCredential,
+    MalformedCredential,
+    ObjectUnusable,
+)
 from formats.errors import CorruptData, FormatError, UnindexableRange, UnknownReference
 from server.database import DatabaseUnavailable
 from server.http_range import MalformedRange, RangeNotSatisfiable
@@ -78,6 +87,15 @@ class PayloadTooLarge(HtsgetError):
     """The request asks for more than one request may."""
 
 
+class TooManyRequests(HtsgetError):
+    """A limit of the caller's is reached; `retry_after` in seconds."""
+
+    def __init__(self, rule: str, *, retry_after: int) -> None:
+        super().__init__(f"a limit is reached: {rule}")
+        self.rule = rule
+        self.retry_after = retry_after
+
+
 class UnsupportedFormat(HtsgetError):
     """The format is unknown, of the other endpoint, or not available for this object."""
 
@@ -101,6 +119,7 @@ class ErrorType(Enum):
     PERMISSION_DENIED = ("PermissionDenied", 403)
     NOT_FOUND = ("NotFound", 404)
     PAYLOAD_TOO_LARGE = ("PayloadTooLarge", 413)
+    TOO_MANY_REQUESTS = ("TooManyRequests", 429)
     UNSUPPORTED_FORMAT = ("UnsupportedFormat", 400)
     INVALID_INPUT = ("InvalidInput", 400)
     METHOD_NOT_ALLOWED = ("InvalidInput", 405)
@@ -117,6 +136,20 @@ class ErrorType(Enum):
 # sent instead of its own. From 500 up there is always one: `{}` stands for the object.
 ERRORS: Mapping[type[Exception], tuple[ErrorType, str | None]] = {
     InvalidAuthentication: (ErrorType.INVALID_AUTHENTICATION, None),
+    # One text for everything that can be wrong with a credential: the audit alone has the reason.
+    InvalidCredential: (ErrorType.INVALID_AUTHENTICATION, "the credential is not accepted"),
+    MalformedCredential: (ErrorType.INVALID_INPUT, "give one credential, in one header field"),
+    InsufficientScope: (ErrorType.PERMISSION_DENIED, "the token lacks a scope that is needed"),
+    AuthorityUnavailable: (
+        ErrorType.UNAVAILABLE,
+        "who decides about access cannot be asked now; try again later",
+    ),
+    AuditUnavailable: (
+        ErrorType.UNAVAILABLE,
+        "what is sent cannot be recorded now, so nothing is; try again later",
+    ),
+    ObjectUnusable: (ErrorType.UNAVAILABLE, "{} cannot be served now; its custodian can mend that"),
+    TooManyRequests: (ErrorType.TOO_MANY_REQUESTS, None),
     PermissionDenied: (ErrorType.PERMISSION_DENIED, None),
     NotFound: (ErrorType.NOT_FOUND, None),
     PayloadTooLarge: (ErrorType.PAYLOAD_TOO_LARGE, None),
@@ -280,8 +313,13 @@ def _object_of(error: Exception) -> str:
 
 
 def _headers(error: Exception, status: int) -> dict[str, str]:
+    if isinstance(error, InvalidCredential) and status in (401, 403):
+        code = "invalid_token" if status == 401 else "insufficient_scope"
+        return {"WWW-Authenticate": f'Bearer realm="htsget", error="{code}"'}
     if status == 401:
-        return {"WWW-Authenticate": "Bearer"}
+        return {"WWW-Authenticate": 'Bearer realm="htsget"'}
+    if isinstance(error, TooManyRequests):
+        return {"Retry-After": str(error.retry_after)}
     if status == 503:
         wait = error.retry_after if isinstance(error, StorageUnavailable) else RETRY_AFTER
         return {"Retry-After": str(wait)}

@@ -68,7 +68,7 @@ def serve(settings: Settings, announce: Callable[[str, str], None]) -> int:
 @contextlib.contextmanager
 def _shared_database(settings: Settings) -> Iterator[Settings]:
     """Settings with a database that all processes see: where none is configured, until they end."""
-    if database_url(settings.database) is not None:
+    if database_url(settings) is not None:
         yield settings
         return
     with tempfile.TemporaryDirectory(prefix="htsgate-") as directory:

@@ -45,7 +45,7 @@ def location_settings(
 
 
 def _has_sequences(settings: Settings) -> bool:
-    return bool(settings.refget.sequences) or database_url(settings.database) is not None
+    return bool(settings.refget.sequences) or database_url(settings) is not None
 
 
 @asynccontextmanager

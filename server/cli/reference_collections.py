@@ -35,7 +35,7 @@ def opened_matcher(
 
     Raises `ConfigurationError`.
     """
-    url = database_url(settings.database)
+    url = database_url(settings)
     if url is None:
         yield None
         return

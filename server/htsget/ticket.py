@@ -7,13 +7,15 @@ records, so any replica can plan it without knowing what the maker of the ticket
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from time import monotonic
 
 import orjson
 
 from auth.capability import Capability, CapabilityCodec
+from auth.terms import Terms
 from formats.regions import UNPLACED, Interval, Region, merge
 from server.catalog import DataObject
 from server.htsget.direct import Spread
@@ -26,11 +28,25 @@ _FEW = 16  # intervals, which fit into any URL
 _MOST_HEADERS = 4096  # kept at a time
 
 
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """To whom a ticket for controlled data is given: its id, a pseudonym of the caller, when the
+    right ends (seconds since the epoch, 0: with the ticket), and the terms. `marked`: the intervals
+    that the header of a clipped answer names."""
+
+    ticket_id: str
+    principal: str
+    expires: int
+    terms: Terms
+    marked: tuple[Interval, ...] | None = None
+
+
 class TicketMaker:
     """Makes tickets. `max_block_bytes` bounds what one URL gives, as far as the index can tell.
 
     All tickets for an object within a twentieth of their life name the same header URL: the header
-    is the same too, so a browser that keeps it need not fetch it for each region.
+    is the same too, so a browser that keeps it need not fetch it for each region. A ticket for
+    controlled data shares nothing.
     """
 
     def __init__(self, codec: CapabilityCodec, max_block_bytes: int) -> None:
@@ -39,17 +55,27 @@ class TicketMaker:
         self._header_seconds = codec.lifetime / 20
         self._headers: OrderedDict[tuple[str, str, str, bool], tuple[float, str]] = OrderedDict()
 
-    def header(self, item: DataObject, origin: str) -> bytes:
+    def header(self, item: DataObject, origin: str, rights: Rights | None = None) -> bytes:
         """The ticket for `class=header`: one URL, whose bytes are a file without records."""
-        return self._render(item, origin, [])
+        return self._render(item, origin, [], rights)
 
-    def records(self, item: DataObject, origin: str, bodies: Sequence[Selection | Spread]) -> bytes:
+    def records(
+        self,
+        item: DataObject,
+        origin: str,
+        bodies: Sequence[Selection | Spread],
+        rights: Rights | None = None,
+    ) -> bytes:
         """The ticket for records: the header's URL, then one for each selection, or for each piece
         of it."""
-        return self._render(item, origin, bodies)
+        return self._render(item, origin, bodies, rights)
 
     def select(
-        self, item: DataObject, slicer: Slicer, regions: Sequence[Region] | None
+        self,
+        item: DataObject,
+        slicer: Slicer,
+        regions: Sequence[Region] | None,
+        rights: Rights | None = None,
     ) -> list[Selection]:
         """The selections of a request, in file order, none larger than a block may be, nor
         described by more than a URL may hold.
@@ -69,13 +95,18 @@ class TicketMaker:
             intervals = sorted(intervals, key=lambda each: slicer.position(each.reference))
         unplaced = slicer.unplaced_start() if len(placed) < len(regions) else None
         grouped = _grouped(slicer, intervals, unplaced, size, limit)
-        return [part for group in grouped for part in self._split(item, group)] or [Selection(())]
+        split = partial(self._split, item, rights)
+        return [part for group in grouped for part in split(group)] or [Selection(())]
 
-    def _split(self, item: DataObject, selection: Selection) -> Iterable[Selection]:
+    def _split(
+        self, item: DataObject, rights: Rights | None, selection: Selection
+    ) -> Iterable[Selection]:
         """The same records as selections that each fit into one URL."""
         if len(selection.intervals or ()) <= _FEW:
             return (selection,)
         whole = _capability(item, DataClass.BODY, selection, _new_id(), 1, 1)
+        if rights is not None:
+            whole = _granted(whole, rights)
         return (
             replace(
                 selection,
@@ -86,14 +117,26 @@ class TicketMaker:
             for part in self._codec.split(whole)
         )
 
-    def _render(self, item: DataObject, origin: str, bodies: Sequence[Selection | Spread]) -> bytes:
+    def _render(
+        self,
+        item: DataObject,
+        origin: str,
+        bodies: Sequence[Selection | Spread],
+        rights: Rights | None,
+    ) -> bytes:
         """The ticket as JSON: `htsget` is its only key (htsget 1.3, "Response JSON fields")."""
-        sealed = self._header(item, closed=not bodies)
+        sealed = (
+            self._header(item, closed=not bodies)
+            if rights is None
+            else self._header_of(item, rights, len(bodies) + 1)
+        )
         urls = [_url(f"{origin}/blocks/{sealed}", {}, DataClass.HEADER)]
-        ticket_id, parts = _new_id(), len(bodies) + 1
+        ticket_id, parts = rights.ticket_id if rights else _new_id(), len(bodies) + 1
         for part, body in enumerate(bodies, start=2):
             selection = body.selection if isinstance(body, Spread) else body
             capability = _capability(item, DataClass.BODY, selection, ticket_id, part, parts)
+            if rights is not None:
+                capability = _granted(capability, rights)
             if isinstance(body, Spread):
                 urls += self._pieces(capability, origin, body)
             else:
@@ -110,6 +153,15 @@ class TicketMaker:
             else:
                 sealed = self._codec.seal(replace(capability, window=piece, block_etag=body.etag))
                 yield _url(f"{origin}/blocks/{sealed}", {}, DataClass.BODY)
+
+    def _header_of(self, item: DataObject, rights: Rights, parts: int) -> str:
+        """The header's capability for one caller; `parts`: of the ticket, itself counted."""
+        selection = Selection(rights.marked)
+        capability = _capability(item, DataClass.HEADER, selection, rights.ticket_id, 1, parts)
+        capability = _granted(capability, rights)
+        if not self._codec.fits(capability):  # the mark then says how many, not which
+            capability = replace(capability, intervals=None)
+        return self._codec.seal(capability)
 
     def _header(self, item: DataObject, *, closed: bool) -> str:
         """The header's capability; `closed`: nothing follows it, so it carries the EOF marker."""
@@ -151,6 +203,12 @@ def _capability(
         cut=selection.cut,
         part=part,
         parts=parts,
+    )
+
+
+def _granted(capability: Capability, rights: Rights) -> Capability:
+    return replace(
+        capability, principal=rights.principal, expires=rights.expires, terms=rights.terms
     )
 
 

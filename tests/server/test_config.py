@@ -112,12 +112,39 @@ def test_unknown_names_in_the_environment(
     assert nearest in refused()
 
 
-@pytest.mark.parametrize("section", ["auth"])
-def test_sections_that_would_not_be_obeyed(tmp_path: Path, section: str) -> None:
+@pytest.mark.security("TC1")
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("[auth]\n[[locations]]\nurl = 'x'\n", "auth.policy"),
+        ("[[locations]]\nurl = 'x'\naccess = 'controlled'\n", "[auth]"),
+        (
+            "[auth]\npolicy = 'p'\n[[locations]]\nurl = 'x'\n"
+            "[[locations]]\nurl = 'y'\naccess = 'open'\n",
+            "name them",
+        ),
+        (
+            "[auth]\npolicy = 'p'\n[[locations]]\nurl = 'x'\ndataset = 'a'\n"
+            "[[locations]]\nurl = 'y'\ndataset = 'b'\n",
+            "name them",
+        ),
+        ("[[auth.issuers]]\nissuer = 'https://a.example'\n", "audience or client_ids"),
+    ],
+)
+def test_access_that_nobody_would_control(tmp_path: Path, text: str, names: str) -> None:
     """Ignoring them would serve controlled data as open."""
-    message = refused(toml(tmp_path, f"[{section}]\npolicy = 'x'\n"))
-    assert section in message
-    assert "refused" in message
+    assert names in refused(toml(tmp_path, text))
+
+
+def test_locations_are_controlled_once_there_is_access_control(tmp_path: Path) -> None:
+    text = "[[locations]]\nname = 'a'\nurl = 'x'\n"
+    (location,) = (settings := load_settings(toml(tmp_path, text), {})).locations
+    assert not settings.is_controlled(location)
+    settings = load_settings(toml(tmp_path, f"[auth]\npolicy = 'p'\n{text}"), {})
+    assert settings.is_controlled(settings.locations[0])
+    opened = f"[auth]\npolicy = 'p'\n{text}access = 'open'\n"
+    settings = load_settings(toml(tmp_path, opened), {})
+    assert not settings.is_controlled(settings.locations[0])
 
 
 @pytest.mark.parametrize(

@@ -170,9 +170,9 @@ def test_unknown_and_invisible_objects_are_answered_alike() -> None:
 @pytest.mark.parametrize(
     ("error", "name", "value"),
     [
-        (errors.InvalidAuthentication("x"), "WWW-Authenticate", "Bearer"),
-        (InvalidCapability(), "WWW-Authenticate", "Bearer"),
-        (ExpiredCapability(), "WWW-Authenticate", "Bearer"),
+        (errors.InvalidAuthentication("x"), "WWW-Authenticate", 'Bearer realm="htsget"'),
+        (InvalidCapability(), "WWW-Authenticate", 'Bearer realm="htsget"'),
+        (ExpiredCapability(), "WWW-Authenticate", 'Bearer realm="htsget"'),
         (StorageUnavailable("x"), "Retry-After", "5"),
         (http_range.RangeNotSatisfiable(7), "Content-Range", "bytes */7"),
         (OutOfBounds("x", 8), "Content-Range", "bytes */8"),

@@ -15,6 +15,8 @@ from auth.capability import CapabilityCodec
 from server.app import open_catalog, open_library
 from server.database import Database
 from server.errors import error_middleware
+from server.htsget.answers import Answers
+from server.htsget.blocks import Blocks
 from server.htsget.routes import HtsgetRoutes
 from server.htsget.ticket import TicketMaker
 from server.refget.catalogue import SequenceCatalogue
@@ -101,9 +103,8 @@ async def client(named: Path, database: Database) -> AsyncIterator[Client]:
     )
     tickets = TicketMaker(codec, 1 << 30)
     names = ContigNames(SequenceCatalogue(database), library)
-    routes = HtsgetRoutes(
-        catalog, library, tickets, codec, None, 10_000, b"key", contig_names=names
-    )
+    answers, blocks = Answers(library, tickets, 60, names), Blocks(catalog, library)
+    routes = HtsgetRoutes(catalog, answers, blocks, codec, None, 10_000, b"key")
     app = web.Application(middlewares=[error_middleware])
     routes.add_to(app)
     async with TestClient(TestServer(app)) as client:

@@ -1,0 +1,59 @@
+"""The controlled data blocks that are on their way, so that a withdrawal can stop them."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiohttp import web
+
+from auth.capability import Capability
+from server.errors import TooManyRequests
+
+MOST_STREAMS = 64
+"""Blocks that one caller may fetch from one server process at a time."""
+
+
+class LiveStream:
+    """A block that is being sent. `cut` is the code of why it was stopped, "" if it was not."""
+
+    __slots__ = ("_request", "capability", "cut")
+
+    def __init__(self, request: web.Request, capability: Capability) -> None:
+        self._request = request
+        self.capability = capability
+        self.cut = ""
+
+    def stop(self, rule: str) -> None:
+        """Drop the connection: what was sent must not look complete."""
+        self.cut = rule
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+
+class LiveStreams:
+    """All of them in this process."""
+
+    def __init__(self, most: int = MOST_STREAMS) -> None:
+        self._most = most
+        self._streams: set[LiveStream] = set()
+        self._counts: Counter[str] = Counter()
+
+    def __iter__(self) -> Iterator[LiveStream]:
+        return iter(tuple(self._streams))
+
+    @contextmanager
+    def watch(self, request: web.Request, capability: Capability) -> Iterator[LiveStream]:
+        """A stream while it runs; `TooManyRequests` when its caller has too many."""
+        holder = capability.principal or capability.ticket_id
+        if self._counts[holder] >= self._most:
+            raise TooManyRequests("quota.concurrent_streams", retry_after=1)
+        stream = LiveStream(request, capability)
+        self._counts[holder] += 1
+        self._streams.add(stream)
+        try:
+            yield stream
+        finally:
+            self._streams.discard(stream)
+            self._counts[holder] -= 1
+            if not self._counts[holder]:
+                del self._counts[holder]

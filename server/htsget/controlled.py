@@ -1,0 +1,163 @@
+"""Tickets and data blocks of controlled data: nothing leaves that policy does not permit, and
+nothing before it is written down.
+
+Who asks comes first, then what for, then whether they may; only then is anything looked up. A data
+block is judged anew where policy or consent changed since its ticket.
+"""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from aiohttp import web
+
+from auth.capability import Capability, InvalidCapability
+from auth.decision import AccessRequest, Decision
+from auth.terms import Terms
+from formats.regions import Region
+from server.access.events import Visit
+from server.access.gate import Gate
+from server.access.object_references import ObjectReferences, names_of
+from server.access.ticket_store import Holder
+from server.catalog import Catalog, DataObject
+from server.errors import NotFound, naming
+from server.htsget.answers import Answers
+from server.htsget.blocks import Blocks
+from server.htsget.query import Query
+from server.htsget.ticket import Rights
+from server.model import DataClass, Endpoint
+from storage_backends.base import ObjectChanged
+
+Parse = Callable[[], Awaitable[Query]]
+
+
+@dataclass(frozen=True, slots=True)
+class ControlledData:
+    """The controlled half of the htsget endpoints."""
+
+    gate: Gate
+    catalog: Catalog
+    references: ObjectReferences
+    lifetime: int
+
+    def governs(self, endpoint: str, object_id: str) -> bool:
+        """Whether policy decides about an id: where its location says so, or a dataset names it."""
+        return self.gate.governs(endpoint, object_id)
+
+    async def ticket(
+        self,
+        request: web.Request,
+        endpoint: Endpoint,
+        object_id: str,
+        parse: Parse,
+        answers: Answers,
+        origin: str,
+    ) -> bytes:
+        """The ticket for a request, or the refusal of it, which raises."""
+        visit = self.gate.visit(request)
+        principal = await self.gate.authenticate(visit)
+        query = await parse()
+        asked = AccessRequest(
+            endpoint=endpoint,
+            object_id=object_id,
+            format=query.format or endpoint.formats[0],
+            data_class=query.data_class or DataClass.BODY,
+            regions=query.regions,
+            fields=query.fields,
+            tags=query.tags,
+            datasets=self.gate.territory.of(object_id).datasets,
+            peer=visit.peer,
+        )
+        decision = await self.gate.decide(visit, principal, asked)
+        with naming(object_id):
+            try:
+                item = await self.catalog.resolve(endpoint, object_id, query.format)
+            except NotFound:
+                raise await self.gate.absent(visit, principal, asked) from None
+            granted = _Granted(visit, Holder(principal, asked), decision)
+            try:
+                return await self._issue(granted, query, item, answers, origin)
+            except ObjectChanged:
+                item = await self.catalog.renew(item)
+                return await self._issue(granted, query, item, answers, origin)
+
+    async def _issue(
+        self, granted: "_Granted", query: Query, item: DataObject, answers: Answers, origin: str
+    ) -> bytes:
+        decision, holder = granted.decision, granted.holder
+        header = await answers.library.header(item)
+        if decision.seqcol:
+            await self.references.check(item, decision.seqcol)
+        is_whole = decision.permitted is not None and decision.permitted.is_whole
+        if decision.clipped and decision.permitted is not None:
+            regions = decision.permitted.clip(query.regions, names_of(header))
+            query = replace(query, regions=regions, fields=None, tags=None)
+            holder = replace(holder, request=replace(holder.request, regions=regions))
+        rights = self._rights(granted)
+        ticket = await answers.ticket(
+            query,
+            item,
+            origin,
+            rights,
+            direct=is_whole and decision.delivery == "direct",
+            # A name that policy does not know could stand for a reference that it withholds.
+            aliases=is_whole,
+        )
+        bases = await self._bases(query, item, decision)
+        expires = self.gate.now() + self.lifetime
+        await self.gate.issue(granted.visit, rights, holder, decision, item, bases, expires)
+        return ticket
+
+    def _rights(self, granted: "_Granted") -> Rights:
+        decision, visit = granted.decision, granted.visit
+        policy, consent = self.gate.versions
+        terms = Terms(
+            grants=decision.grant_ids,
+            policy=policy,
+            consent=consent,
+            projection=decision.projection.digest[:23],
+            header=decision.projection.header,
+            clipped=decision.clipped,
+            address=self.gate.address(visit),
+            streams=decision.limits.concurrent_streams,
+            bytes_per_day=decision.limits.bytes_per_day,
+        )
+        pseudonym = self.gate.pseudonym(granted.holder.principal)
+        return Rights(secrets.token_hex(16), pseudonym, decision.not_after, terms)
+
+    async def _bases(
+        self, query: Query, item: DataObject, decision: Decision
+    ) -> tuple[Region, ...] | None:
+        """What a ticket gives, in regions with an end, where a limit counts bases or regions; None
+        where no limit does."""
+        limits = decision.limits
+        counted = limits.bases_per_request or limits.bases_per_day
+        if not (counted or limits.distinct_bases_per_object or limits.regions_per_request):
+            return None
+        if query.data_class is DataClass.HEADER:
+            return ()
+        return await self.references.bounded(item, query.regions)
+
+    async def block(
+        self, request: web.Request, capability: Capability, blocks: Blocks
+    ) -> web.StreamResponse:
+        """One data block, if its right still stands."""
+        if capability.terms is None:  # sealed when the object was open
+            raise InvalidCapability
+        visit = self.gate.visit(request)
+        await self.gate.reassess(visit, capability)
+        item, plan = await blocks.open(capability)
+        answer = blocks.judge(request, plan, confined=True)
+        if answer.byte_range is None:
+            return await blocks.respond(request, item, plan, answer)
+        async with self.gate.sending(visit, capability, plan, answer.byte_range):
+            return await blocks.respond(request, item, plan, answer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Granted:
+    """A request that was allowed."""
+
+    visit: Visit
+    holder: Holder
+    decision: Decision
