@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt import PyJWS
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
+from server.outbound import Outbound
 from tests.support.running_server import running
 
 AUDIENCE = "https://htsget.hospital.example"
@@ -296,6 +297,17 @@ class Broker:
             return None
         form = await request.post()
         return self.opaque.get(str(form.get("token")), {"active": False})
+
+
+@asynccontextmanager
+async def outbound(*urls: str) -> AsyncIterator[Outbound]:
+    """A client that may call these URLs, for as long as the block runs."""
+    fetch = Outbound(urls)
+    fetch.start()
+    try:
+        yield fetch
+    finally:
+        await fetch.close()
 
 
 def expected_basic(client: str, secret: str) -> str:
