@@ -75,6 +75,7 @@ class Database:
         self._file = parsed.database or ""
         if read_only and self._is_sqlite and not self._in_memory and not Path(self._file).is_file():
             raise DatabaseMissing("there is no such database")
+        self._busy_seconds = busy_seconds
         self._engine = open_engine(
             parsed, read_only=read_only, durable=durable, busy_seconds=busy_seconds
         )
@@ -105,23 +106,27 @@ class Database:
     def run(self, work: Callable[[Connection], T], *, writing: bool = False) -> T:
         """What `work` makes of a connection, in one transaction; waits, so for threads only.
 
-        It sees the database as it was at one moment. If another wrote in between, `work` is done
-        again; not so with `writing`: such transactions come one after the other, in all processes,
-        and each sees what the one before has written. Raises `DatabaseUnavailable`, also when that
-        would take longer than `busy_seconds`.
+        It sees the database as it was at one moment. If another wrote in between what it wants to
+        write, `work` is done again. With `writing` such transactions come one after the other, in
+        all processes, and each sees what those before have written: for what is decided by more
+        than the rows that are written. Raises `DatabaseUnavailable`, also when waiting would take
+        longer than `busy_seconds`.
         """
+        engine = self._writer if writing else self._engine
+        until = time.monotonic() + self._busy_seconds
         with _translated(), self._in_turn:
-            for attempt in range(_ATTEMPTS):
+            attempt = 1
+            while True:
                 try:
-                    with (self._writer if writing else self._engine).begin() as connection:
+                    with engine.begin() as connection:
                         return work(connection)
                 except DBAPIError as error:
-                    if not is_overtaken(error):
+                    is_last = attempt == _ATTEMPTS or time.monotonic() > until
+                    if is_last or not is_overtaken(error):
                         raise
-                # Not all of them again at once.
+                engine = self._writer  # which waits for its turn
                 time.sleep(random.uniform(0, _AGAIN_SECONDS * attempt))  # noqa: S311
-            with self._writer.begin() as connection:
-                return work(connection)
+                attempt += 1
 
     async def execute(self, work: Callable[[Connection], T], *, writing: bool = False) -> T:
         """The same from the event loop."""
@@ -205,4 +210,5 @@ def _translated() -> Iterator[None]:
 def _reason(error: SQLAlchemyError) -> str:
     if not isinstance(error, DBAPIError):
         return type(error).__name__
-    return " ".join(filter(None, (type(error.orig or error).__name__, code(error))))
+    kind, more = type(error.orig or error).__name__, code(error)
+    return f"{kind} ({more})" if more else kind

@@ -22,13 +22,25 @@ WRITING = {"htsgate_writing": True}
 _CONNECT_SECONDS = 10
 _STATEMENT_SECONDS = 120
 _IDLE_SECONDS = 120
+_MOST_KEPT = 4
 _MOST_CONNECTIONS = 16
 
 # What is locked on PostgreSQL, and holds no rows. Not an advisory lock: asking for one is a
 # statement that sees the database as it was before the wait, and so does the whole transaction.
 WRITERS = Table("database_writers", MetaData(), Column("id", Integer, primary_key=True))
 
+_REFUSALS = (
+    "Connection refused",
+    "password authentication failed",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "too many clients",
+    "timeout expired",
+    "failed to resolve host",
+)
+
 _OVERTAKEN = {
+    "SQLITE_BUSY",  # who has read does not wait for another who writes
     "SQLITE_BUSY_SNAPSHOT",
     "40001",  # serialization_failure
     "40P01",  # deadlock_detected
@@ -77,10 +89,11 @@ def is_overtaken(error: DBAPIError) -> bool:
 
 
 def code(error: DBAPIError) -> str:
-    """What the database calls an error: `SQLITE_FULL`, or the SQLSTATE; empty if it does not."""
+    """What the database calls an error: `SQLITE_FULL`, or the SQLSTATE; or why nothing was
+    connected, in words that hold nothing of the URL; empty if nobody knows."""
     original = error.orig
     name = getattr(original, "sqlite_errorname", None) or getattr(original, "sqlstate", None)
-    return str(name or "")
+    return str(name or next((each for each in _REFUSALS if each in str(original)), ""))
 
 
 def _sqlite(url: URL, *, read_only: bool, durable: bool, busy_seconds: float) -> Engine:
@@ -123,8 +136,8 @@ def _postgresql(url: URL, *, durable: bool, busy_seconds: float) -> Engine:
         url,
         connect_args={name: value for name, value in patience.items() if name not in url.query},
         isolation_level="REPEATABLE READ",
-        pool_size=_MOST_CONNECTIONS // 2,
-        max_overflow=_MOST_CONNECTIONS // 2,
+        pool_size=_MOST_KEPT,
+        max_overflow=_MOST_CONNECTIONS - _MOST_KEPT,
         pool_timeout=busy_seconds,
         pool_pre_ping=True,
     )

@@ -59,7 +59,7 @@ PLACES = Table(
     Column("file", ForeignKey("refget_files.id", ondelete="CASCADE"), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("sequence", ForeignKey("refget_sequences.id"), nullable=False, index=True),
-    Column("name", Text, nullable=False, index=True),
+    Column("name", Text, nullable=False),
     Column("length", BigInteger, nullable=False),
     Column("offset", BigInteger, nullable=False),
     Column("line_bases", BigInteger, nullable=False),
@@ -106,3 +106,5 @@ ATTRIBUTES = Table(
 )
 
 Index("refget_aliases_by_alias", ALIASES.c.alias)
+# Other indexes of PostgreSQL hold nothing longer than some 2,700 bytes, and files know no limit.
+Index("ix_refget_places_name", PLACES.c.name, postgresql_using="hash")
