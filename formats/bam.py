@@ -1,7 +1,7 @@
 """BAM: header and records (SAMv1 § 4.2)."""
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -37,6 +37,31 @@ def read_header(reader: BgzfReader) -> Header:
             raise CorruptData("a reference name in the header is malformed")
         names.append(entry[: l_name - 1].decode("utf-8", "surrogateescape"))
     return Header(bytes(stream.payload), stream.tell(), text, tuple(names))
+
+
+def references(payload: bytes) -> list[tuple[str, int]]:
+    """Names and lengths of an inflated header that `read_header` accepted; a name ends at its first
+    NUL, as other readers see it."""
+    (l_text,) = struct.unpack_from("<I", payload, 4)
+    at, found = 12 + l_text, []
+    while at < len(payload):
+        (l_name,) = struct.unpack_from("<I", payload, at)
+        name = payload[at + 4 : at + 4 + l_name].partition(b"\0")[0]
+        (length,) = struct.unpack_from("<I", payload, at + 4 + l_name)
+        found.append((name.decode("utf-8", "surrogateescape"), length))
+        at += l_name + 8
+    return found
+
+
+def build_header(text: str, references: Sequence[tuple[str, int]]) -> bytes:
+    """An inflated header of this text and these references."""
+    encoded = text.encode("utf-8", "surrogateescape")
+    pieces = [b"BAM\x01", struct.pack("<I", len(encoded)), encoded]
+    pieces.append(struct.pack("<I", len(references)))
+    for name, length in references:
+        entry = name.encode("utf-8", "surrogateescape") + b"\0"
+        pieces += struct.pack("<I", len(entry)), entry, struct.pack("<I", length)
+    return b"".join(pieces)
 
 
 class BamRecords:

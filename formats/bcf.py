@@ -26,11 +26,18 @@ def read_header(reader: BgzfReader) -> Header:
     return Header(bytes(stream.payload), stream.tell(), text, contigs(text))
 
 
+def with_text(payload: bytes, text: str) -> bytes:
+    """The inflated header of a BCF with another text."""
+    encoded = text.encode("utf-8", "surrogateescape") + b"\0"
+    return payload[:5] + struct.pack("<I", len(encoded)) + encoded
+
+
 def contigs(text: str) -> tuple[str, ...]:
     """The contig names of a VCF header at their dictionary numbers: `IDX` if given, else by
     appearance."""
     numbers: dict[int, str] = {}
     seen: set[str] = set()
+    following = 0
     for line in _CONTIG.finditer(text):
         match = _ID.search(line[1])
         if match is None or match[1] in seen:
@@ -38,11 +45,12 @@ def contigs(text: str) -> tuple[str, ...]:
         name = match[1].strip('"')
         seen.add(match[1])
         index = _IDX.search(line[1])
-        number = int(index[1]) if index else len(numbers)
+        number = int(index[1]) if index else following
         if number >= _MAX_CONTIGS:
             raise CorruptData("a contig of the header has an impossible IDX")
         numbers[number] = name
-    return tuple(numbers.get(number, "") for number in range(max(numbers, default=-1) + 1))
+        following = max(following, number + 1)
+    return tuple(numbers.get(number, "") for number in range(following))
 
 
 class BcfRecords:
