@@ -10,6 +10,7 @@ For a coordinate-sorted file, with `f(b)` and `g(b)` the first and last window o
 alone.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -96,6 +97,11 @@ class WindowTable:
         if not cautious and self.lo[e] > tail:
             tail = self.lo[e]
         return Bounds(lo, positioned, tail, self.hi[e])
+
+    def positioned_before(self, offset: int) -> int:
+        """The largest `tl` below `offset`, of any window; `first` when there is none."""
+        number = bisect_left(self.tl, offset)
+        return self.tl[number - 1] if number else self.first
 
     def path_chunks(self, start: int, low: int, high: int) -> list[tuple[int, int]]:
         """Disjoint, sorted chunks within `[low, high)` that can hold a record which begins before

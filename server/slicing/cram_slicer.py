@@ -11,7 +11,7 @@ from formats.cram import CramHeader, parse_header, read_container
 from formats.errors import CorruptData, UnknownReference
 from formats.regions import Interval, Region
 from formats.source import ByteSource
-from server.slicing.cram import plan_cram
+from server.slicing.cram import OnMissing, plan_cram
 from server.slicing.fasta_files import FastaFile
 from server.slicing.references import ConfiguredReferences, References, SeveralReferences
 from server.slicing.segments import Segment
@@ -101,7 +101,7 @@ class CramSlicer:
     """A `Slicer` for CRAM. Without an index it gives the whole object only.
 
     Where a reference that trimming needs is not configured, the whole container is sent: this is
-    for open data, and `htsgate check` says so.
+    for open data, and `htsgate check` says so. A strict plan is refused instead.
     """
 
     header: CramHeader
@@ -173,11 +173,12 @@ class CramSlicer:
                 ranges.append((offset, min(end, offset + _LONGEST_EDGE)))
         return ranges
 
-    def plan(self, source: ByteSource, selection: Selection) -> list[Segment]:
+    def plan(
+        self, source: ByteSource, selection: Selection, *, strict: bool = False
+    ) -> list[Segment]:
         trimmer = self.services.trimmer(self.key)
-        return plan_cram(
-            source, self.header, self.index, selection, trimmer, on_missing_reference="whole"
-        )
+        missing: OnMissing = "refuse" if strict else "whole"
+        return plan_cram(source, self.header, self.index, selection, trimmer, missing)
 
     def _is_empty(self, source: ByteSource, start: int, end: int) -> bool:
         """Whether no container that begins in `[start, end)` holds a record."""

@@ -25,6 +25,7 @@ from server.slicing.cram_slicer import (
     CramSlicer,
     read_cram_header,
 )
+from server.slicing.header_view import HeaderView, view_header
 from server.slicing.index_cache import IndexCache
 from server.slicing.segments import Segment, clip
 from server.slicing.selection import Selection
@@ -131,30 +132,45 @@ class Library:
             slicer = await self._slicers.get(key, lambda: self._open(item, indexed=indexed))
         return slicer
 
-    async def plan_header(self, item: DataObject, *, closed: bool) -> Plan:
-        """The header block; `closed`: with the EOF marker, as a file of its own."""
-        key = (*_identity(item), "header", closed)
+    async def plan_header(
+        self, item: DataObject, *, closed: bool, view: HeaderView | None = None
+    ) -> Plan:
+        """The header block, as the file has it or by a view; `closed`: with the EOF marker, as a
+        file of its own."""
+        key = (*_identity(item), "header", closed, view)
         plan = self._plans.peek(key)
         if plan is None:
             header = await self.header(item)
 
             async def make() -> Plan:
-                return _plan(item, [header.blocks + (header.eof if closed else b"")])
+                blocks = header.blocks
+                if view is not None:
+                    threads = self._threads(item.backend, item.format)
+                    blocks = await asyncio.get_running_loop().run_in_executor(
+                        threads, view_header, header, view
+                    )
+                return _plan(item, [blocks + (header.eof if closed else b"")])
 
             plan = await self._plans.get(key, make)
         return plan
 
-    async def plan_body(self, item: DataObject, selection: Selection, *, closing: bool) -> Plan:
-        """A body block; `closing`: the last of its ticket, which carries the EOF marker."""
+    async def plan_body(
+        self, item: DataObject, selection: Selection, *, closing: bool, strict: bool = False
+    ) -> Plan:
+        """A body block; `closing`: the last of its ticket, which carries the EOF marker.
+
+        `strict`: not one record outside the selection. Where that takes a reference sequence that
+        is not configured, `MissingReference` is raised; else whole containers of a CRAM are sent.
+        """
         index = _index_identity(item, indexed=selection.needs_index)
-        key = (*_identity(item), index, selection, closing)
+        key = (*_identity(item), index, selection, closing, strict)
         plan = self._plans.peek(key)
         if plan is None:
             slicer = await self.slicer(item, indexed=selection.needs_index)
             eof = (await self.header(item)).eof if closing else b""
 
             def make(source: ObjectSource) -> Plan:
-                segments = slicer.plan(source, selection)
+                segments = slicer.plan(source, selection, strict=strict)
                 if eof:
                     segments.append(eof)
                 return _plan(item, segments).holding(source)

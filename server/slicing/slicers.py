@@ -62,8 +62,13 @@ class Slicer(Protocol):
         """The ranges of the file that `plan` is likely to read first."""
         ...
 
-    def plan(self, source: ByteSource, selection: Selection) -> list[Segment]:
-        """The segments of the selected records, without header and EOF marker."""
+    def plan(
+        self, source: ByteSource, selection: Selection, *, strict: bool = False
+    ) -> list[Segment]:
+        """The segments of the selected records, without header and EOF marker.
+
+        `strict`: `MissingReference` rather than any other record.
+        """
         ...
 
 
@@ -215,8 +220,10 @@ class StreamSlicer:
                     ranges += [(start, start + EDGE), (tail, tail + EDGE)]
         return ranges
 
-    def plan(self, source: ByteSource, selection: Selection) -> list[Segment]:
-        return plan_stream(bgzf.BgzfReader(source), self.stream, selection)
+    def plan(
+        self, source: ByteSource, selection: Selection, *, strict: bool = False
+    ) -> list[Segment]:
+        return plan_stream(bgzf.BgzfReader(source), self.stream, selection, strict=strict)
 
 
 def _layout(kind: Format, references: Mapping[str, int], count: int) -> RecordFormat:

@@ -41,19 +41,26 @@ class RecordStream:
     unmapped: bool
 
 
-def plan_stream(reader: BgzfReader, stream: RecordStream, selection: Selection) -> list[Segment]:
+def plan_stream(
+    reader: BgzfReader, stream: RecordStream, selection: Selection, *, strict: bool = False
+) -> list[Segment]:
     """The segments that hold exactly the selected records, in file order, without header and EOF
     marker.
 
+    `strict`: no other record is among them where the index is wrong either, as long as the file is
+    sorted: what stands verbatim stands between two records that are seen to begin in the interval.
     Raises `UnindexableRange` when intervals are asked of a stream without index, and `CorruptData`
     when data or index break their format or do not belong together.
     """
-    return _Plan(reader, stream, selection).segments()
+    return _Plan(reader, stream, selection, strict=strict).segments()
 
 
 class _Plan:
-    def __init__(self, reader: BgzfReader, stream: RecordStream, selection: Selection) -> None:
+    def __init__(
+        self, reader: BgzfReader, stream: RecordStream, selection: Selection, *, strict: bool
+    ) -> None:
         self._reader = reader
+        self._strict = strict
         self._stream = stream
         self._selection = selection
         self._low, self._high = 0, reader.source.size + 1
@@ -101,7 +108,10 @@ class _Plan:
         """Emit one interval; the virtual offset where it ends."""
         self._reader.renew()
         kept, begin = self._head(table, bounds, interval, sent_until, resume)
-        end = self._first_beyond(max(begin, bounds.tail), interval.reference, interval.end)
+        if self._strict:
+            end = self._proven_beyond(table, bounds, interval, begin)
+        else:
+            end = self._first_beyond(max(begin, bounds.tail), interval.reference, interval.end)
         self._emit(b"".join(kept), begin, end)
         return end
 
@@ -117,6 +127,8 @@ class _Plan:
                 for record in walk(self._reader, self._stream.layout, begin):
                     if record.offset >= end or record.start >= interval.start:
                         break
+                    if record.reference != interval.reference:
+                        raise CorruptData("the index does not belong to the data")
                     if record.stop > interval.start and record.start >= sent_until:
                         kept.append(record.data)
             start = near
@@ -132,6 +144,33 @@ class _Plan:
         or later."""
         found = pass_over(self._reader, self._stream.layout, start, Pass(reference, end))
         return self._stream.data_end << 16 if found is None else found
+
+    def _proven_beyond(
+        self, table: WindowTable, bounds: Bounds, interval: Interval, begin: int
+    ) -> int:
+        """X, searched from a record that is seen to begin in the interval, as V is.
+
+        Where the index leads to X itself, the place before it is such a record; where it leads
+        nowhere in the interval, all of that is walked.
+        """
+        if not self._begins(begin, interval):
+            return begin
+        for start in (bounds.tail, table.positioned_before(bounds.tail)):
+            if start > begin:
+                what = Pass(interval.reference, interval.end)
+                found = pass_over(self._reader, self._stream.layout, start, what)
+                if what.position >= interval.start:
+                    return self._stream.data_end << 16 if found is None else found
+        return self._first_beyond(begin, interval.reference, interval.end)
+
+    def _begins(self, offset: int, interval: Interval) -> bool:
+        """Whether the record at `offset` begins in the interval."""
+        record = next(walk(self._reader, self._stream.layout, offset), None)
+        return (
+            record is not None
+            and record.reference == interval.reference
+            and interval.start <= record.start < interval.end
+        )
 
     def _first_unplaced(self, index: BinningIndex) -> int:
         start = index.placed_end or self._stream.first_record
