@@ -1,0 +1,133 @@
+"""The bases that people have had, in the database: what a request adds to them, and their total."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Row, bindparam, delete, func, select, text
+
+from auth.quota import Coverage, day_of
+from server.access.quota_tables import COVERAGE
+
+ALWAYS = 0
+"""The number of no day: what was had is had for ever."""
+
+_MOST_NAMED = 100
+_NOTHING = Coverage()
+
+_OF_OBJECT = select(COVERAGE.c.identity, COVERAGE.c.reference, COVERAGE.c.packed).where(
+    COVERAGE.c.identity.in_(bindparam("identities", expanding=True)),
+    COVERAGE.c.dataset == bindparam("dataset"),
+    COVERAGE.c.object == bindparam("object"),
+    COVERAGE.c.day == bindparam("day"),
+)
+_OF_REFERENCES = _OF_OBJECT.where(COVERAGE.c.reference.in_(bindparam("references", expanding=True)))
+_TOTALS = _OF_OBJECT.with_only_columns(func.sum(COVERAGE.c.bases)).group_by(COVERAGE.c.identity)
+_PUT = text(
+    f"INSERT INTO {COVERAGE.name}"  # noqa: S608
+    " (identity, dataset, object, day, reference, bases, packed)"
+    " VALUES (:identity, :dataset, :object, :day, :reference, :bases, :packed)"
+    " ON CONFLICT (identity, dataset, object, day, reference)"
+    " DO UPDATE SET bases = excluded.bases, packed = excluded.packed"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Whose coverage of what: identities (pseudonyms) of one person, and an object on a day."""
+
+    identities: Sequence[str]
+    dataset: str
+    object_id: str
+    day: int
+
+    def parameters(self) -> dict[str, object]:
+        """Of the statements here."""
+        return {
+            "identities": self.identities,
+            "dataset": self.dataset,
+            "object": self.object_id,
+            "day": self.day,
+        }
+
+
+@dataclass(slots=True)
+class Growth:
+    """What a request adds: `new` bases to what its owners have had together, and to what each has
+    had by itself (`added`, by identity). `grown` is what is to be kept, by identity and reference;
+    nothing is written before `put`."""
+
+    owners: Owners
+    new: int = 0
+    added: dict[str, int] = field(default_factory=dict)
+    grown: dict[tuple[str, str], Coverage] = field(default_factory=dict)
+
+    def total(self, connection: Connection, most: int) -> int:
+        """Bases of the object that the owners have had together, those of the request included.
+
+        Exact if it is more than `most`, and otherwise not less than it is.
+        """
+        owners = self.owners
+        totals = connection.execute(_TOTALS, owners.parameters()).scalars().all()
+        bound = int(sum(totals)) + self.new
+        if bound <= most or len(owners.identities) == 1:
+            return bound
+        rows = connection.execute(_OF_OBJECT, owners.parameters())
+        together: dict[str, Coverage] = {}
+        for _, reference, coverage in _unpacked(rows):
+            before = together.get(reference)
+            together[reference] = coverage if before is None else before.extended(coverage.spans)
+        return sum(each.bases for each in together.values()) + self.new
+
+    def put(self, connection: Connection) -> None:
+        """Write down what has grown."""
+        owners = self.owners
+        rows = [
+            {
+                "identity": identity,
+                "dataset": owners.dataset,
+                "object": owners.object_id,
+                "day": owners.day,
+                "reference": reference,
+                "bases": coverage.bases,
+                "packed": coverage.pack(),
+            }
+            for (identity, reference), coverage in self.grown.items()
+        ]
+        if rows:
+            connection.execute(_PUT, rows)
+
+
+def growth(connection: Connection, owners: Owners, asked: Mapping[str, Coverage]) -> Growth:
+    """What the bases of a request, by the name of their reference, add for its owners."""
+    parameters = owners.parameters()
+    if len(asked) <= _MOST_NAMED:
+        rows = connection.execute(_OF_REFERENCES, {**parameters, "references": list(asked)})
+    else:
+        rows = connection.execute(_OF_OBJECT, parameters)
+    had = {(identity, reference): coverage for identity, reference, coverage in _unpacked(rows)}
+    found = Growth(owners, added=dict.fromkeys(owners.identities, 0))
+    for reference, coverage in asked.items():
+        spans = coverage.spans
+        together: Coverage | None = None
+        for identity in owners.identities:
+            before = had.get((identity, reference), _NOTHING)
+            after = before.extended(spans)
+            added = after.bases - before.bases
+            if added:
+                found.added[identity] += added
+                found.grown[identity, reference] = after
+            together = before if together is None else together.extended(before.spans)
+        if together is not None:
+            found.new += together.extended(spans).bases - together.bases
+    return found
+
+
+def forget(connection: Connection, now: float) -> None:
+    """Remove what was had on days before the last one."""
+    old = COVERAGE.c.day.between(ALWAYS + 1, day_of(now) - 2)
+    connection.execute(delete(COVERAGE).where(old))
+
+
+def _unpacked(rows: Iterable[Row[tuple[str, str, bytes]]]) -> Iterator[tuple[str, str, Coverage]]:
+    for identity, reference, packed in rows:
+        yield identity, reference, Coverage.unpack(packed)
