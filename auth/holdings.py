@@ -1,0 +1,191 @@
+"""The grants that a caller holds, in groups of one projection, and what a group answers."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from math import inf
+
+from auth.decision import AccessRequest, Limits, Projection
+from auth.grants import Met
+from auth.principal import Visa
+from auth.region_sets import RegionSet
+from auth.rights import Right, RightsIndex, Territories
+from auth.rules import Rule
+from formats.regions import Region
+
+Regions = Sequence[Region] | None
+_NAMES = tuple(each.name for each in fields(Limits))
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A right that is in force for a caller, and by what."""
+
+    right: Right
+    met: Met
+
+    @property
+    def until(self) -> float:
+        """When it ends, in seconds since the epoch."""
+        return min(self.right.ends, self.met.until)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Holdings of one dataset that show records alike, in file order, with their regions: each by
+    itself (`own`), all together (`united`), and those together that may send a part (`clipping`).
+    """
+
+    holdings: tuple[Holding, ...]
+    own: tuple[RegionSet, ...]
+    united: RegionSet
+    clipping: RegionSet
+    dataset: str
+    projection: Projection
+    unsupported: tuple[str, ...]
+    delivery: str
+    unite: Callable[[Iterable[Right]], RegionSet]
+
+    def covers(self, request: AccessRequest) -> bool:
+        """Whether it has all regions asked for; a header has none."""
+        return request.data_class == "header" or self.united.covers(request.regions)
+
+    def shows(self, request: AccessRequest) -> bool:
+        """Whether it shows all fields and tags that are asked for by name."""
+        allowed = self.projection.fields
+        return (allowed is None or request.fields is None or request.fields <= allowed) and not (
+            request.tags and request.tags & self.projection.tags_deny
+        )
+
+    def whole(self, request: AccessRequest) -> "Answer":
+        """All that is asked for: by the first grant that has it alone, or by those that have some
+        of it together."""
+        for holding, own in zip(self.holdings, self.own, strict=True):
+            if request.data_class == "header" or own.covers(request.regions):
+                return self._answer((holding,), own)
+        return self._part(request.regions, self.holdings, clipped=False)
+
+    def part(self, request: AccessRequest) -> "Answer | None":
+        """What it has of what is asked for, by grants that may send a part."""
+        if not self.clipping.meets(request.regions):
+            return None
+        clips = tuple(each for each in self.holdings if each.right.clips)
+        return self._part(request.regions, clips, clipped=True)
+
+    def _part(self, regions: Regions, among: tuple[Holding, ...], *, clipped: bool) -> "Answer":
+        own = {id(each): part for each, part in zip(self.holdings, self.own, strict=True)}
+        held = tuple(each for each in among if own[id(each)].meets(regions))
+        return self._answer(held, self.unite(each.right for each in held), clipped=clipped)
+
+    def _answer(
+        self, held: tuple[Holding, ...], permitted: RegionSet, *, clipped: bool = False
+    ) -> "Answer":
+        return Answer(
+            group=self,
+            grant_ids=tuple(each.right.id for each in held),
+            permitted=permitted,
+            clipped=clipped,
+            public=all(each.right.who.public for each in held),
+            limits=tightest([each.right.limits for each in held]),
+            visas=tuple(dict.fromkeys(visa for each in held for visa in each.met.visas)),
+            until=min((each.until for each in held), default=inf),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What a group gives, by which of its grants, and until when. `public`: everybody has it."""
+
+    group: Group
+    grant_ids: tuple[str, ...]
+    permitted: RegionSet
+    clipped: bool
+    public: bool
+    limits: Limits
+    visas: tuple[Visa, ...]
+    until: float
+
+
+def group_holdings(
+    holdings: Iterable[Holding],
+    datasets: tuple[str, ...],
+    territories: Territories,
+    index: RightsIndex,
+    endpoint: str,
+) -> tuple[Group, ...]:
+    """Holdings by what they may be united with, each group where its first grant stands. `datasets`
+    are all that the object belongs to."""
+
+    def unite(rights: Iterable[Right]) -> RegionSet:
+        return territories.of(rights, datasets, endpoint)
+
+    found: dict[int, list[Holding]] = {}
+    for holding in holdings:
+        found.setdefault(holding.right.group, []).append(holding)
+    return tuple(
+        Group(
+            holdings=tuple(held),
+            own=tuple(unite((each.right,)) for each in held),
+            united=unite(each.right for each in held),
+            clipping=unite(each.right for each in held if each.right.clips),
+            dataset=index.dataset_ids[held[0].right.dataset],
+            projection=held[0].right.projection,
+            unsupported=held[0].right.unsupported,
+            delivery=held[0].right.delivery,
+            unite=unite,
+        )
+        for held in found.values()
+    )
+
+
+def answer(
+    groups: Iterable[Group],
+    request: AccessRequest,
+    trace: Callable[[str], None] | None,
+    *,
+    as_written: bool,
+) -> tuple[Answer | None, Rule, tuple[str, ...]]:
+    """The answer of the first group that has all that is asked for, else of the first that may
+    send a part; without one, why, and what of the projections cannot be served."""
+    rule = Rule.REGION
+    unsupported: dict[str, None] = {}
+    rest: list[Group] = []
+    for group in groups:
+        whole = group.covers(request)
+        if not whole or not group.shows(request):
+            rest.append(group)
+            if whole:
+                rule = Rule.FIELDS
+            _told(trace, group, "shows not all fields or tags" if whole else "has not all regions")
+        elif group.unsupported and not as_written:
+            unsupported.update(dict.fromkeys(group.unsupported))
+            _told(trace, group, f"needs {', '.join(group.unsupported)}, not served yet")
+        else:
+            _told(trace, group, "has all that is asked for")
+            return group.whole(request), Rule.ALLOWED, ()
+    for group in rest:
+        part = group.part(request)
+        if part is None:
+            continue
+        if group.unsupported and not as_written:
+            unsupported.update(dict.fromkeys(group.unsupported))
+            _told(trace, group, f"may send a part, but needs {', '.join(group.unsupported)}")
+            continue
+        _told(trace, group, "may send a part of it")
+        return part, Rule.ALLOWED, ()
+    if unsupported:
+        return None, Rule.PROJECTION, tuple(unsupported)
+    return None, rule, ()
+
+
+def _told(trace: Callable[[str], None] | None, group: Group, what: str) -> None:
+    if trace is not None:
+        ids = ", ".join(each.right.id for each in group.holdings)
+        trace(f"{ids} (dataset {group.dataset}, {group.projection.boundary}) {what}")
+
+
+def tightest(limits: Sequence[Limits]) -> Limits:
+    """The least of each limit, where 0 is none."""
+    if len(limits) == 1:
+        return limits[0]
+    values = {name: [getattr(each, name) for each in limits] for name in _NAMES}
+    return Limits(**{name: min(filter(None, each), default=0) for name, each in values.items()})

@@ -1,0 +1,217 @@
+"""Grants made ready to be asked: found by what a caller has, with the regions that remain of them.
+
+RightsIndex   the grants of a policy, by dataset and key; the datasets of an object
+Right         one grant, compiled
+Territories   what is left of the regions of grants when denials are taken away, united
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import reduce
+from math import inf
+
+from auth.decision import Limits, Projection
+from auth.grants import Key, Who, keys_of
+from auth.object_patterns import PatternIndex
+from auth.panels import Panel, parse_region
+from auth.policy_document import ALL, PANEL, Deny, PolicyDocument
+from auth.principal import Principal
+from auth.region_sets import EVERYTHING, NOTHING, PLACED, RegionSet
+from formats.regions import UNPLACED, Region
+
+_MOST_BORDERS = 8 << 20  # of sets kept for being asked again: 64 MiB
+
+RegionTexts = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Right:
+    """A grant as it is asked. `order`: its place in the file. `group`: equal for grants whose
+    regions may be united: those of one dataset that show records alike. `begins`, `ends`: seconds
+    since the epoch, half-open. `unsupported`: what of its projection is not served yet.
+    """
+
+    order: int
+    id: str
+    dataset: int
+    group: int
+    who: Who
+    endpoints: frozenset[str]
+    formats: frozenset[str]
+    classes: frozenset[str]
+    regions: RegionTexts
+    projection: Projection
+    unsupported: tuple[str, ...]
+    clips: bool
+    delivery: str
+    limits: Limits
+    begins: float
+    ends: float
+
+    def gives(self, format: str, data_class: str, endpoint: str) -> tuple[bool, bool]:
+        """Whether it gives a format, and a class of data. Sequences have no format."""
+        return endpoint == "refget" or format in self.formats, data_class in self.classes
+
+
+class RightsIndex:
+    """All rights of a policy. Finding those of a caller costs what that caller has, not how many
+    grants there are."""
+
+    def __init__(self, document: PolicyDocument) -> None:
+        self.dataset_ids = tuple(each.id for each in document.datasets)
+        self._numbers = {name: number for number, name in enumerate(self.dataset_ids)}
+        self._patterns = PatternIndex(
+            (pattern, number)
+            for number, dataset in enumerate(document.datasets)
+            for pattern in dataset.objects
+        )
+        self.rights = tuple(_rights(document, self._numbers))
+        self._by_key: list[dict[Key, list[Right]]] = [{} for _ in self.dataset_ids]
+        rarities: list[Counter[Key]] = [Counter() for _ in self.dataset_ids]
+        for right in self.rights:
+            rarities[right.dataset].update(atom.key for atom in right.who.atoms)
+        for right in self.rights:
+            if not right.who.is_nobody:
+                for key in right.who.keys(rarities[right.dataset].__getitem__):
+                    self._by_key[right.dataset].setdefault(key, []).append(right)
+
+    def datasets_of(self, endpoint: str, object_id: str, named: Collection[str]) -> tuple[int, ...]:
+        """The numbers of an object's datasets, sorted: by the patterns, and `named` by whoever
+        holds the object, as far as the policy knows them."""
+        found = self._patterns.match(f"{endpoint}/{object_id}")
+        if not named:
+            return found
+        known = {self._numbers[name] for name in named if name in self._numbers}
+        return tuple(sorted(known.union(found)))
+
+    def datasets_below(self, prefix: str) -> frozenset[str]:
+        """The datasets that may have objects whose `endpoint/id` begins with a prefix."""
+        return frozenset(self.dataset_ids[number] for number in self._patterns.below(prefix))
+
+    def candidates(self, principal: Principal, datasets: Sequence[int]) -> list[Right]:
+        """The rights that a caller may have in datasets, in file order."""
+        found: dict[int, Right] = {}
+        for dataset in datasets:
+            index = self._by_key[dataset]
+            for key in keys_of(principal):
+                for right in index.get(key, ()):
+                    found[right.order] = right
+        return [found[order] for order in sorted(found)]
+
+
+def _rights(document: PolicyDocument, numbers: Mapping[str, int]) -> Iterable[Right]:
+    groups: dict[tuple[object, ...], int] = {}
+    denied_samples: dict[str, list[Deny]] = {}
+    for deny in document.denies:
+        # Without projection a sample cannot be left out; where regions are named as well, those
+        # are taken away whole.
+        if deny.samples is not None and not deny.regions:
+            denied_samples.setdefault(deny.dataset, []).append(deny)
+    for order, grant in enumerate(document.grants):
+        unsupported = grant.projection.unsupported
+        if "samples" not in unsupported and any(
+            grant.id not in deny.except_for for deny in denied_samples.get(grant.dataset, ())
+        ):
+            unsupported = ("samples", *unsupported)
+        header_only = grant.projection.mode == "header"
+        yield Right(
+            order=order,
+            id=grant.id,
+            dataset=numbers[grant.dataset],
+            group=groups.setdefault(
+                (grant.dataset, grant.projection, unsupported, grant.delivery), len(groups)
+            ),
+            who=grant.who,
+            endpoints=grant.endpoints,
+            formats=grant.formats,
+            classes=grant.classes & {"header"} if header_only else grant.classes,
+            regions=grant.regions,
+            projection=grant.projection,
+            unsupported=unsupported,
+            clips=grant.partial == "clip",
+            delivery=grant.delivery,
+            limits=grant.limits,
+            begins=-inf if grant.begins is None else _midnight(grant.begins),
+            ends=inf if grant.ends is None else _midnight(grant.ends + timedelta(days=1)),
+        )
+
+
+def _midnight(day: date) -> float:
+    return datetime.combine(day, time(), UTC).timestamp()
+
+
+class Territories:
+    """What rights open on an object of some datasets: their regions without those denied.
+
+    Made when they are first asked for, and kept, since one set may have a panel's 200,000 intervals
+    and serve ten thousand grants.
+    """
+
+    def __init__(self, document: PolicyDocument) -> None:
+        self._panels = document.panels
+        self._denies: dict[str, list[Deny]] = {}
+        for deny in document.denies:
+            if deny.regions:
+                self._denies.setdefault(deny.dataset, []).append(deny)
+        self._kept: OrderedDict[object, RegionSet] = OrderedDict()
+        self._borders = 0
+
+    def of(self, rights: Iterable[Right], datasets: Iterable[str], endpoint: str) -> RegionSet:
+        """The united regions of rights; the denials of all the datasets count for each of them."""
+        parts = frozenset((right.regions, self._denied(right.id, datasets)) for right in rights)
+        placed_only = endpoint != "reads"
+        key = (parts, placed_only)
+        found = self._kept.get(key)
+        if found is None:
+            found = reduce(RegionSet.union, (self._part(*part) for part in parts), NOTHING)
+            found = self._keep(key, found.for_placed_records() if placed_only else found)
+        else:
+            self._kept.move_to_end(key)
+        return found
+
+    def named(self, texts: RegionTexts) -> RegionSet:
+        """The regions of a rule's texts, with nothing taken away."""
+        return self._kept.get(texts) or self._keep(texts, region_set(texts, self._panels))
+
+    def _denied(self, grant: str, datasets: Iterable[str]) -> frozenset[RegionTexts]:
+        return frozenset(
+            deny.regions
+            for dataset in datasets
+            for deny in self._denies.get(dataset, ())
+            if grant not in deny.except_for
+        )
+
+    def _part(self, texts: RegionTexts, denied: frozenset[RegionTexts]) -> RegionSet:
+        if not denied:
+            return self.named(texts)
+        key = (texts, denied)
+        return self._kept.get(key) or self._keep(
+            key, reduce(RegionSet.difference, map(self.named, denied), self.named(texts))
+        )
+
+    def _keep(self, key: object, made: RegionSet) -> RegionSet:
+        self._kept[key] = made
+        self._borders += made.size + 64
+        while self._borders > _MOST_BORDERS and len(self._kept) > 1:
+            self._borders -= self._kept.popitem(last=False)[1].size + 64
+        return made
+
+
+def region_set(texts: RegionTexts, panels: Mapping[str, Panel]) -> RegionSet:
+    """The set that the texts of a rule name together."""
+    regions = []
+    found = NOTHING
+    for text in texts:
+        if text == ALL:
+            found = found.union(PLACED)
+        elif text == UNPLACED:
+            regions.append(Region(UNPLACED))
+        elif text.startswith(PANEL):
+            found = found.union(panels[text.removeprefix(PANEL)].regions)
+        else:
+            regions.append(parse_region(text))
+    if found is PLACED and regions == [Region(UNPLACED)]:
+        return EVERYTHING
+    return found.union(RegionSet.of(regions)) if regions else found
