@@ -1,18 +1,19 @@
 """The bases that people have had, in the database: what a request adds to them, and their total."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, select, text
+from sqlalchemy import Connection, bindparam, delete, func, select, text
 
-from auth.quota import Coverage, day_of
+from auth.quota import Coverage, Span, day_of
 from server.access.quota_tables import COVERAGE
 
 ALWAYS = 0
 """The number of no day: what was had is had for ever."""
 
 _MOST_NAMED = 100
-_NOTHING = Coverage()
+_NOTHING = Coverage().pack()
 
 _OF_OBJECT = select(COVERAGE.c.identity, COVERAGE.c.reference, COVERAGE.c.packed).where(
     COVERAGE.c.identity.in_(bindparam("identities", expanding=True)),
@@ -50,6 +51,14 @@ class Owners:
         }
 
 
+class _Step(NamedTuple):
+    """How one coverage grows: bases added, bases then, and all of it then."""
+
+    added: int
+    bases: int
+    packed: bytes
+
+
 @dataclass(slots=True)
 class Growth:
     """What a request adds: `new` bases to what its owners have had together, and to what each has
@@ -59,7 +68,7 @@ class Growth:
     owners: Owners
     new: int = 0
     added: dict[str, int] = field(default_factory=dict)
-    grown: dict[tuple[str, str], Coverage] = field(default_factory=dict)
+    grown: dict[tuple[str, str], _Step] = field(default_factory=dict)
 
     def total(self, connection: Connection, most: int) -> int:
         """Bases of the object that the owners have had together, those of the request included.
@@ -71,11 +80,13 @@ class Growth:
         bound = int(sum(totals)) + self.new
         if bound <= most or len(owners.identities) == 1:
             return bound
-        rows = connection.execute(_OF_OBJECT, owners.parameters())
         together: dict[str, Coverage] = {}
-        for _, reference, coverage in _unpacked(rows):
-            before = together.get(reference)
-            together[reference] = coverage if before is None else before.extended(coverage.spans)
+        seen: set[tuple[str, bytes]] = set()
+        for _, reference, packed in connection.execute(_OF_OBJECT, owners.parameters()):
+            if (reference, packed) not in seen:
+                seen.add((reference, packed))
+                spans = Coverage.unpack(packed).spans
+                together[reference] = together.get(reference, Coverage()).extended(spans)
         return sum(each.bases for each in together.values()) + self.new
 
     def put(self, connection: Connection) -> None:
@@ -88,10 +99,10 @@ class Growth:
                 "object": owners.object_id,
                 "day": owners.day,
                 "reference": reference,
-                "bases": coverage.bases,
-                "packed": coverage.pack(),
+                "bases": step.bases,
+                "packed": step.packed,
             }
-            for (identity, reference), coverage in self.grown.items()
+            for (identity, reference), step in self.grown.items()
         ]
         if rows:
             connection.execute(_PUT, rows)
@@ -104,30 +115,36 @@ def growth(connection: Connection, owners: Owners, asked: Mapping[str, Coverage]
         rows = connection.execute(_OF_REFERENCES, {**parameters, "references": list(asked)})
     else:
         rows = connection.execute(_OF_OBJECT, parameters)
-    had = {(identity, reference): coverage for identity, reference, coverage in _unpacked(rows)}
+    had = {(identity, reference): packed for identity, reference, packed in rows}
     found = Growth(owners, added=dict.fromkeys(owners.identities, 0))
     for reference, coverage in asked.items():
         spans = coverage.spans
-        together: Coverage | None = None
+        together = Coverage()
+        steps: dict[bytes, _Step] = {}  # linked identities have mostly had the same
         for identity in owners.identities:
-            before = had.get((identity, reference), _NOTHING)
-            after = before.extended(spans)
-            added = after.bases - before.bases
-            if added:
-                found.added[identity] += added
-                found.grown[identity, reference] = after
-            together = before if together is None else together.extended(before.spans)
-        if together is not None:
+            packed = had.get((identity, reference), _NOTHING)
+            step = steps.get(packed)
+            if step is None:
+                before = Coverage.unpack(packed)
+                steps[packed] = step = _step(before, spans)
+                together = before if len(steps) == 1 else together.extended(before.spans)
+            if step.added:
+                found.added[identity] += step.added
+                found.grown[identity, reference] = step
+        if len(steps) == 1:
+            found.new += next(iter(steps.values())).added
+        else:
             found.new += together.extended(spans).bases - together.bases
     return found
+
+
+def _step(before: Coverage, spans: Sequence[Span]) -> _Step:
+    after = before.extended(spans)
+    bases = after.bases
+    return _Step(bases - before.bases, bases, after.pack())
 
 
 def forget(connection: Connection, now: float) -> None:
     """Remove what was had on days before the last one."""
     old = COVERAGE.c.day.between(ALWAYS + 1, day_of(now) - 2)
     connection.execute(delete(COVERAGE).where(old))
-
-
-def _unpacked(rows: Iterable[Row[tuple[str, str, bytes]]]) -> Iterator[tuple[str, str, Coverage]]:
-    for identity, reference, packed in rows:
-        yield identity, reference, Coverage.unpack(packed)
