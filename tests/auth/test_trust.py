@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from auth.errors import InvalidConfiguration
-from auth.trust import Assertion, Trust, load_trust, parse_trust
+from auth.token_issuer import TokenIssuer
+from auth.trust import Assertion, Trust
+from auth.trust_document import load_trust, parse_trust
 from tests.support.broker import SigningKey
 
 EXAMPLE = """
@@ -38,30 +40,35 @@ def parsed(text: str, folder: Path = Path()) -> Trust:
 def test_the_example_of_the_specification() -> None:
     trust = parsed(EXAMPLE)
     (broker,) = trust.brokers.values()
-    assert broker.issuer == "https://login.broker.example/oidc/"
-    assert broker.algorithms == {"RS256", "ES256"}
-    assert broker.audiences == {"https://htsget.hospital.example"}
-    assert broker.client_ids == {"igv-web", "samtools-cli"}
+    assert broker.tokens == TokenIssuer(
+        "https://login.broker.example/oidc/",
+        frozenset(("https://htsget.hospital.example",)),
+        frozenset(("igv-web", "samtools-cli")),
+        passports=True,
+    )
+    assert list(trust.brokers) == [broker.tokens.issuer]
     assert broker.flows == {"userinfo", "passport"}
-    assert (broker.identity_rule, broker.leeway, broker.allow_missing_aud) == ("linked", 30, False)
-    assert list(trust.visa_issuers) == [DAC, broker.issuer]
+    assert (broker.identity_rule, broker.userinfo_url) == ("linked", "")
+    assert list(trust.visa_issuers) == [DAC, broker.tokens.issuer]
     dac = trust.visa_issuers[DAC]
     assert dac.jku == "https://visas.dac.example/jwks"
     assert dac.formats == {"document"}
     assert dac.may_assert == {"ControlledAccessGrants": (Assertion(frozenset((SOURCE,))),)}
-    assert trust.visa_issuers[broker.issuer].formats == {"document"}
+    assert trust.visa_issuers[broker.tokens.issuer].formats == {"document"}
 
 
 @pytest.mark.parametrize(
     ("type_", "source", "allowed"),
     [
         ("ControlledAccessGrants", SOURCE, True),
+        ("ControlledAccessGrants", "", True),
         ("ControlledAccessGrants", SOURCE + "/", False),
         ("ControlledAccessGrants", SOURCE.upper(), False),
         ("ControlledAccessGrants", "https://ror.example/uni", False),
         ("AffiliationAndRole", "https://ror.example/uni", True),
         ("AffiliationAndRole", SOURCE, False),
         ("ResearcherStatus", SOURCE, False),
+        ("ResearcherStatus", "", False),
         ("controlledaccessgrants", SOURCE, False),
     ],
 )
@@ -110,49 +117,85 @@ def test_the_version_changes_with_the_content() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('schema = "htsget-trust/1"', "", "schema is missing"),
-        ("htsget-trust/1", "htsget-trust/2", 'schema is "htsget-trust/1"'),
-        ("[[broker]]", "[[brokers]]", "unknown key 'brokers' (did you mean broker?)"),
-        ("[[broker]]", "[broker]", "broker is an array"),
-        ("audiences", "audience", "broker[1]: unknown key 'audience' (did you mean audiences?)"),
-        ("jku", "JKU", "visa_issuer[1]: unknown key 'JKU' (did you mean jku?)"),
-        ("flows = [", "# [", "broker[1]: flows is missing"),
-        ('"userinfo", ', '"user_info", ', "flows cannot be 'user_info' (did you mean userinfo?)"),
-        ('flows = ["userinfo", "passport"]', "flows = []", "flows is empty"),
-        ('"RS256"', '"HS256"', "algorithms cannot be 'HS256'"),
-        ('"RS256"', '"none"', "algorithms cannot be 'none'"),
-        ('["RS256", "ES256"]', '["RS256", "RS256"]', "algorithms names something twice"),
-        ('["RS256", "ES256"]', '"RS256"', "algorithms is an array"),
-        ('rule = "linked"', 'rule = "link"', "cannot be 'link' (did you mean linked?)"),
-        ('= ["igv-web", "samtools-cli"]', "= [1]", "client_ids holds a text"),
-        ('"igv-web"', '" igv-web"', "client_ids holds blanks"),
-        ('"igv-web"', '"igv\\nweb"', "client_ids holds blanks"),
-        ('rule = "linked"', 'rule = "linked"\nleeway = 121', "leeway is a number from 0 to 120"),
-        ('rule = "linked"', 'rule = "linked"\nleeway = true', "leeway is a number"),
-        ('rule = "linked"', 'rule = "linked"\nallow_missing_aud = 1', "is true or false"),
-        ('rule = "linked"', 'rule = "linked"\njwks_url = "http://a.b/"', "jwks_url is a https://"),
-        ('rule = "linked"', 'rule = "linked"\nintrospection_client = "x"', "nothing is introspect"),
-        ('"passport"]', '"introspection"]', "introspection needs introspection_client"),
-        ('https://login.broker.example/oidc/"\nalg', 'login"\nalg', "issuer is a URL"),
-        ("https://visas.dac.example/jwks", "http://visas.dac.example/jwks", "jku is a https://"),
-        ("https://visas.dac.example/jwks", "file:///etc/passwd", "jku is a URL"),
-        ("https://visas.dac.example/jwks", "https://a@b/jwks", "jku is a URL"),
-        ("https://visas.dac.example/jwks", "https://a:x/jwks", "jku is a URL"),
-        ('jku = "https://visas.dac.example/jwks"', "", "visa_issuer[1]: jku is missing"),
-        ('["document"]', '["access_token"]', "jku and jwks_file are for visas of the format"),
-        ('["document"]', '["documents"]', "formats cannot be 'documents' (did you mean document?)"),
-        ("may_assert = [ { type", "may_assert = []\n#", "may_assert is missing"),
+        ('schema = "htsget-trust/1"', "", "schema: is missing"),
+        ("htsget-trust/1", "htsget-trust/2", 'schema: must be "htsget-trust/1"'),
+        ("[[broker]]", "[[brokers]]", "brokers: no such key; the nearest is broker"),
+        ("[[broker]]", "[broker]", "broker: must be an array of tables: [[broker]]"),
+        ("audiences", "audience", "broker[1].audience: no such key; the nearest is audiences"),
+        ("jku", "JKU", "visa_issuer[1].JKU: no such key"),
+        ("flows = [", "# [", "broker[1].flows: is missing"),
+        ('"userinfo", ', '"user_info", ', "'user_info' is not known; the nearest is userinfo"),
+        ('flows = ["userinfo", "passport"]', "flows = []", "flows: must not be empty"),
+        ('"RS256"', '"HS256"', "broker[1].algorithms: 'HS256' is not known"),
+        ('"RS256"', '"none"', "broker[1].algorithms: 'none' is not known"),
+        ('["RS256", "ES256"]', '["RS256", "RS256"]', "algorithms: names the same thing twice"),
+        ('["RS256", "ES256"]', '"RS256"', "algorithms: must be a list"),
+        ('rule = "linked"', 'rule = "link"', "the nearest is linked"),
+        ('= ["igv-web", "samtools-cli"]', "= [1]", "client_ids: must be text"),
+        ('"igv-web"', '" igv-web"', "client_ids: must be"),
+        ('"igv-web"', '"igv\\nweb"', "client_ids: must be"),
+        (
+            'rule = "linked"',
+            'rule = "linked"\nleeway = 121',
+            "broker[1]: issuer https://login.broker.example/oidc/: leeway is 0",
+        ),
+        ('rule = "linked"', 'rule = "linked"\nleeway = true', "leeway: must be a whole number"),
+        (
+            'rule = "linked"',
+            'rule = "linked"\nallow_missing_aud = 1',
+            "allow_missing_aud: must be true",
+        ),
+        (
+            'rule = "linked"',
+            'rule = "linked"\njwks_url = "http://a.b/"',
+            "jwks_url: must be a https://",
+        ),
+        (
+            'rule = "linked"',
+            'rule = "linked"\nintrospection_client = "x"',
+            "introspection goes with",
+        ),
+        ('"passport"]', '"introspection"]', "introspection goes with"),
+        (
+            'https://login.broker.example/oidc/"\nalg',
+            'login"\nalg',
+            "broker[1].issuer: must be a URL",
+        ),
+        (
+            "https://visas.dac.example/jwks",
+            "http://visas.dac.example/jwks",
+            "jku: must be a https://",
+        ),
+        ("https://visas.dac.example/jwks", "file:///etc/passwd", "jku: must be a URL"),
+        ("https://visas.dac.example/jwks", "https://a@b/jwks", "jku: must be a URL"),
+        ("https://visas.dac.example/jwks", "https://a:x/jwks", "jku: must be a URL"),
+        ('jku = "https://visas.dac.example/jwks"', "", "visa_issuer[1].jku: is missing"),
+        ('["document"]', '["access_token"]', "neither jku nor jwks_file"),
+        ('["document"]', '["documents"]', "'documents' is not known; the nearest is document"),
+        ("may_assert = [ { type", "may_assert = []\n#", "may_assert: is missing"),
         (
             "ControlledAccessGrants",
             "controlledaccessgrants",
-            "may_assert[1]: type 'controlledaccessgrants' is not known (did you mean Controlled",
+            "may_assert[1].type: 'controlledaccessgrants' is not known; the nearest is Co",
         ),
-        (', sources = ["https://dac.hospital.example"]', "", "may_assert[1]: sources is missing"),
-        ('["https://dac.hospital.example"]', "[]", "sources is empty"),
-        ("sources", "source", "unknown key 'source' (did you mean sources?)"),
-        ("] } ]\n[[visa", '], max_assertion_age = "1y" } ]\n[[visa', "is a length of time"),
-        ("] } ]\n[[visa", "], max_assertion_age = 60 } ]\n[[visa", "holds a text"),
-        ('https://visas.dac.example/"\n', 'https://login.broker.example/oidc/"\n', "another visa"),
+        (', sources = ["https://dac.hospital.example"]', "", "may_assert[1].sources: is missing"),
+        ('["https://dac.hospital.example"]', "[]", "sources: must not be empty"),
+        ("sources", "source", "source: no such key; the nearest is sources"),
+        (
+            "] } ]\n[[visa",
+            '], max_assertion_age = "1y" } ]\n[[visa',
+            "max_assertion_age: must be a time span",
+        ),
+        (
+            "] } ]\n[[visa",
+            "], max_assertion_age = 60 } ]\n[[visa",
+            "max_assertion_age: must be text",
+        ),
+        (
+            'https://visas.dac.example/"\n',
+            'https://login.broker.example/oidc/"\n',
+            "visa_issuer[2].issuer: another visa",
+        ),
         ("[[visa_issuer]]", "[[visa_issuer]", "not TOML"),
         ("[[visa_issuer]]\n", "[[visa_issuer]]\nissuer = 'x'\n", "not TOML"),
     ],
@@ -166,13 +209,13 @@ def test_what_is_wrong_is_told(old: str, new: str, message: str) -> None:
 
 def test_two_brokers_of_one_issuer() -> None:
     broker = EXAMPLE.partition("[[broker]]")[2].partition("[[visa_issuer]]")[0]
-    with pytest.raises(InvalidConfiguration, match="another broker has this issuer"):
+    with pytest.raises(InvalidConfiguration, match=r"broker\[2\].issuer: another broker"):
         parsed(f"{EXAMPLE}[[broker]]{broker}")
 
 
 def test_a_broker_for_nobody_in_particular() -> None:
     lines = [line for line in EXAMPLE.splitlines() if not line.startswith(("aud", "client"))]
-    with pytest.raises(InvalidConfiguration, match="give audiences or client_ids"):
+    with pytest.raises(InvalidConfiguration, match="give audience or client_ids"):
         parsed("\n".join(lines))
 
 
@@ -197,8 +240,32 @@ def test_keys_in_files(tmp_path: Path) -> None:
     ]:
         with pytest.raises(InvalidConfiguration, match=rf"^trust.toml: visa_issuer.*{message}"):
             loaded(name)
-    with pytest.raises(InvalidConfiguration, match="jku is missing"):
+    with pytest.raises(InvalidConfiguration, match="jku: is missing"):
         loaded("dac.json", "")
+
+
+INTROSPECTION = """flows = ["introspection"]
+introspection_url = "https://login.broker.example/introspect"
+introspection_client = "htsgate"
+introspection_secret_file = "secret"
+"""
+
+
+def test_introspection(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret\n")
+    secret.chmod(0o600)
+    text = EXAMPLE.replace('flows = ["userinfo", "passport"]', INTROSPECTION)
+    (broker,) = parsed(text, tmp_path).brokers.values()
+    assert broker.tokens.introspection_client == "htsgate"
+    assert broker.tokens.introspection_secret == "s3cret"  # noqa: S105
+    assert not broker.tokens.passports
+    secret.chmod(0o604)
+    with pytest.raises(InvalidConfiguration, match="others may read it"):
+        parsed(text, tmp_path)
+    secret.unlink()
+    with pytest.raises(InvalidConfiguration, match="secret_file: cannot be read"):
+        parsed(text, tmp_path)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
