@@ -194,9 +194,8 @@ class AuditLog:
                 self._changed.notify()
 
     async def flush(self) -> None:
-        """Wait until all that was noted is written. Raises `AuditUnavailable`."""
-        await self.commit([])
-        while self._noted:
+        """Wait until all that was noted so far is written. Raises `AuditUnavailable`."""
+        for _ in range(len(self._noted) // _AT_ONCE + 1):
             await self.commit([])
 
     def _drafts(self, events: Sequence[Event]) -> list[Draft]:
@@ -284,7 +283,6 @@ class AuditLog:
 
     def _failed(self, requests: list[_Request], notes: list[Draft]) -> None:
         """Nothing was written: say so, and keep the notes for later."""
-        _finish([(each, _Refused(AuditUnavailable())) for each in requests])
         self._notary.forget()
         self.is_failing = True
         self._again = time.monotonic() + _AGAIN_SECONDS
@@ -292,6 +290,7 @@ class AuditLog:
             self._noted.extendleft(reversed(notes))
             while len(self._noted) > _MOST_NOTED:
                 self._dropped[self._noted.pop().event] += 1
+        _finish([(each, _Refused(AuditUnavailable())) for each in requests])
 
     def _together(
         self,
