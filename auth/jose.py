@@ -40,29 +40,16 @@ _STANDARD = bytes.maketrans(b"-_", b"+/")
 class Compact:
     """A token taken apart and not verified.
 
-    `alg` and `kid` are those of the header; `payload` holds the decoded bytes.
+    `kid` is good for nothing but to look a key up. `typ` is the media type in lower case, without
+    `application/`, "" when there is none. `payload` holds the decoded bytes.
     """
 
     text: str
     header: Mapping[str, object]
     alg: str
+    kid: str
+    typ: str
     payload: bytes
-
-    @property
-    def kid(self) -> str:
-        """The id of the key: required, and good for nothing but to look it up."""
-        kid = self.header.get("kid")
-        if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID:
-            raise InvalidCredential("token.kid")
-        return kid
-
-    @property
-    def typ(self) -> str:
-        """The media type in lower case, without `application/`; "" when there is none."""
-        typ = self.header.get("typ", "")
-        if not isinstance(typ, str):
-            raise InvalidCredential("token.typ")
-        return typ.lower().removeprefix("application/")
 
     @property
     def signing_input(self) -> bytes:
@@ -91,7 +78,7 @@ def is_compact(token: str) -> bool:
 
 
 def parse(token: str, *, max_bytes: int = MAX_TOKEN, max_header: int = MAX_HEADER) -> Compact:
-    """Take a token apart. Its header is a JSON object with an `alg`, without `crit` and `b64`."""
+    """Take a token apart. Its header is a JSON object with `alg` and `kid`, no `crit` and `b64`."""
     if len(token) > max_bytes:
         raise InvalidCredential("token.size")
     segments = _COMPACT.fullmatch(token)
@@ -107,10 +94,14 @@ def parse(token: str, *, max_bytes: int = MAX_TOKEN, max_header: int = MAX_HEADE
         raise InvalidCredential("token.syntax")
     if "crit" in header or "b64" in header:
         raise InvalidCredential("token.crit")
-    alg = header.get("alg")
+    alg, kid, typ = header.get("alg"), header.get("kid"), header.get("typ", "")
     if not isinstance(alg, str):
         raise InvalidCredential("token.alg")
-    return Compact(token, header, alg, payload)
+    if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID:
+        raise InvalidCredential("token.kid")
+    if not isinstance(typ, str):
+        raise InvalidCredential("token.typ")
+    return Compact(token, header, alg, kid, typ.lower().removeprefix("application/"), payload)
 
 
 def verify(compact: Compact, key: Key) -> bytes:
