@@ -76,7 +76,7 @@ def name_of(settings: Settings) -> str:
         raise ConfigurationError("database.url: not a URL of a database") from None
     if parsed.get_backend_name() == "sqlite":
         return str(Path(parsed.database).absolute()) if parsed.database else "in memory"
-    return parsed.render_as_string(hide_password=True)
+    return parsed.set(query={}).render_as_string(hide_password=True)  # which may hold one too
 
 
 @contextmanager

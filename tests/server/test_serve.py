@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,14 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.processes import ROOT, children, environment, fetch, gone
 from tests.support.stores import RunningStore, StaticStore
-
-ROOT = Path(__file__).parents[2]
-
-
-def environment(**more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("HTSGATE_")}
-    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **more}
 
 
 @contextmanager
@@ -66,31 +59,9 @@ def refused(*arguments: str, **env: str) -> str:
     return done.stderr
 
 
-def fetch(url: str) -> bytes:
-    # Each request on a connection of its own, so that the workers take turns.
-    with urllib.request.urlopen(url, timeout=20) as response:  # noqa: S310
-        body: bytes = response.read()
-        return body
-
-
 def ticket(base: str, path: str) -> list[str]:
     document: dict[str, Any] = json.loads(fetch(base + path))
     return [each["url"] for each in document["htsget"]["urls"]]
-
-
-def children(process: subprocess.Popen[str]) -> list[int]:
-    """Server processes of a supervisor."""
-    found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [
-        int(each) for each in found if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()
-    ]
-
-
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
-    except OSError:
-        return True
 
 
 def test_one_process(data: Path) -> None:
@@ -109,7 +80,7 @@ def test_one_process(data: Path) -> None:
 def test_several_processes(data: Path) -> None:
     """Tickets of one open on the others; all of them answer; SIGTERM ends them all."""
     with started(f"kg={data}", "--workers", "2", "--port", "0") as (process, url):
-        workers = children(process)
+        workers = children(process.pid)
         assert len(workers) == 2
         first = None
         for _ in range(12):
@@ -126,7 +97,7 @@ def test_worker_that_is_killed(data: Path) -> None:
     """The service ends, with an exit status that makes its manager start it anew."""
     with started(str(data), "--workers", "2", "--port", "0") as (process, url):
         assert fetch(f"{url}/health/live")
-        workers = children(process)
+        workers = children(process.pid)
         os.kill(workers[0], signal.SIGKILL)
         assert process.wait(timeout=30) == 1
         assert all(gone(worker) for worker in workers)
@@ -143,7 +114,7 @@ def test_stop_while_workers_start(data: Path) -> None:
             cwd=ROOT,
             text=True,
         )
-        while not children(process):
+        while not children(process.pid):
             assert process.poll() is None
             time.sleep(0.01)
         process.terminate()
@@ -208,7 +179,7 @@ def test_locations_in_stores(
 def test_supervisor_that_is_killed(data: Path) -> None:
     """No worker is left behind with the port."""
     with started(str(data), "--workers", "2", "--port", "0") as (process, _):
-        workers = children(process)
+        workers = children(process.pid)
         process.kill()
         deadline = time.monotonic() + 20
         while not all(gone(worker) for worker in workers) and time.monotonic() < deadline:
