@@ -22,7 +22,7 @@ from auth.policy_document import Dataset, PolicyDocument, read_document
 from auth.policy_rules import check_document, restrictions
 from auth.policy_version import policy_version
 from auth.principal import Principal
-from auth.rights import RightsIndex, Territories
+from auth.rights import Right, RightsIndex, Territories
 from auth.rules import Rule
 from auth.signatures import check_signature
 from auth.tables import parse_document
@@ -74,6 +74,7 @@ class Policy:
         self.datasets: Mapping[str, Dataset] = {each.id: each for each in document.datasets}
         self.audit_required = document.audit == "required"
         self._index = RightsIndex(document)
+        self.rights: Mapping[str, Right] = {each.id: each for each in self._index.rights}
         self._territories = Territories(document)
         self._restrictions = restrictions(document)
         atoms = [atom for grant in document.grants for atom in grant.who.atoms]
