@@ -37,10 +37,6 @@ class AuthorityUnavailable(AccessError):
         self.reason = reason
 
 
-class AuditUnavailable(AccessError):
-    """A record cannot be written now."""
-
-
 class ObjectUnusable(AccessError):
     """An object whose references are not those that its dataset's regions mean, for instance."""
 

@@ -8,12 +8,16 @@ from functools import partial
 from glob import glob
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 from aiohttp import web
 
 from auth.capability import CapabilityCodec, derive
+from auth.errors import InvalidConfiguration
+from auth.policy import Policy
 from formats.errors import FormatError
+from server.access.territory import Ground, Territory
 from server.catalog import Catalog
 from server.config import ConfigurationError, Settings, database_url, read_secret
 from server.cors import Cors
@@ -23,6 +27,7 @@ from server.htsget.answers import Answers
 from server.htsget.blocks import Blocks
 from server.htsget.routes import HtsgetRoutes
 from server.htsget.ticket import TicketMaker
+from server.location_settings import Location
 from server.model import Endpoint
 from server.refget.aliases import NamedSequence, read_names
 from server.refget.catalogue import SequenceCatalogue
@@ -50,6 +55,10 @@ from server.survey import fasta_files, sequence_files
 from server.web.landing import landing_page
 from server.web.openapi import openapi
 
+if TYPE_CHECKING:
+    from server.access.opened import Access
+    from server.htsget.controlled import ControlledData
+
 CATALOG = web.AppKey("CATALOG", Catalog)
 LIBRARY = web.AppKey("LIBRARY", Library)
 
@@ -66,6 +75,7 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
     catalog = open_catalog(settings)
     refget = open_refget(settings, catalog)
     library = open_library(settings, catalog, [CatalogueReferences(refget.catalogue, refget.files)])
+    access = _open_access(settings, refget, derive(master, b"htsgate pseudonyms"))
     codec = CapabilityCodec(
         {"k1": master},
         signing_kid="k1",
@@ -83,6 +93,7 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
         settings.server.public_url,
         settings.server.max_regions,
         derive(master, b"htsgate access log"),
+        None if access is None else _control(settings, access, catalog, library, refget),
     )
     origins = settings.server.cors_origins
     cors = Cors(None if "*" in origins else frozenset(origins))
@@ -96,6 +107,8 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
     _add_refget(app, settings, refget, service)
     _add_pages(app, settings, routes)
     routes.add_to(app)
+    if access is not None:
+        access.add_to(app)
     app.router.add_get("/health/live", _live)
     app.router.add_get("/health/ready", partial(_ready, catalog))
     resources = [each for each in app.router.resources() if isinstance(each, web.Resource)]
@@ -107,7 +120,11 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
         for location in catalog.locations:
             location.backend.start(asyncio.get_running_loop())
         await refget.start()
+        if access is not None:
+            await access.start()
         yield
+        if access is not None:
+            await access.close()
         await library.close()
         await refget.close()
         for location in catalog.locations:
@@ -119,7 +136,62 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
 
 def open_catalog(settings: Settings) -> Catalog:
     """The catalog of the configured locations."""
-    return Catalog([open_location(location, settings.cache) for location in settings.locations])
+    return Catalog(
+        [
+            open_location(location, settings.cache, controlled=settings.is_controlled(location))
+            for location in settings.locations
+        ]
+    )
+
+
+def _open_access(settings: Settings, refget: Refget, key: bytes) -> "Access | None":
+    """Access control, where some data are not open to all."""
+    if settings.auth is None or settings.auth.policy is None:
+        return None
+    # Imported where it is needed: who serves open data need not wait for it.
+    from server.access.opened import open_access
+
+    grounds = {
+        each.name: Ground(settings.is_controlled(each), frozenset(filter(None, [_dataset(each)])))
+        for each in settings.locations
+    }
+
+    def judge(policy: Policy) -> None:
+        for each in settings.locations:
+            if each.delivery == "direct":
+                prefix = f"{each.name}/" if each.name else ""
+                for dataset, why in policy.direct_conflicts(prefix, _dataset(each)).items():
+                    raise InvalidConfiguration(
+                        f"locations: {each.url} cannot have delivery = direct, because of dataset"
+                        f" {dataset}: {why}"
+                    )
+
+    try:
+        return open_access(
+            settings.auth,
+            settings.auth.policy,
+            refget.database,
+            Territory(grounds),
+            judge,
+            key=key,
+            trusted_proxies=settings.server.trusted_proxies,
+        )
+    except (InvalidConfiguration, ValueError) as error:
+        raise ConfigurationError(f"auth: {error}") from error
+
+
+def _dataset(location: Location) -> str | None:
+    return location.dataset or location.name or None
+
+
+def _control(
+    settings: Settings, access: "Access", catalog: Catalog, library: Library, refget: Refget
+) -> "ControlledData":
+    from server.access.object_references import ObjectReferences
+    from server.htsget.controlled import ControlledData
+
+    references = ObjectReferences(library, refget.database, refget.collections)
+    return ControlledData(access.gate, catalog, references, settings.server.ticket_lifetime)
 
 
 def open_library(settings: Settings, catalog: Catalog, known: Sequence[References] = ()) -> Library:
@@ -145,7 +217,11 @@ def open_refget(settings: Settings, catalog: Catalog) -> Refget:
     Raises `ConfigurationError`.
     """
     try:
-        database = Database(database_url(settings))
+        # What was recorded before data left must outlive the machine, too.
+        database = Database(
+            database_url(settings),
+            durable=settings.auth is not None,
+        )
     except (ValueError, DatabaseUnavailable) as error:
         raise ConfigurationError(f"database.url: {error}") from None
     sequences, collections = SequenceCatalogue(database), CollectionStore()

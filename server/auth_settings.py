@@ -28,7 +28,6 @@ class Issuer(Section):
     allow_missing_aud: bool = Field(False, description="take tokens that name no audience")
     max_token_lifetime: int = Field(86_400, ge=60, description="seconds a token may be good for")
     leeway: int = Field(30, ge=0, le=120, description="seconds its clock may differ")
-    passports: bool = Field(False, description="ask its UserInfo for visas; see `passports`")
     introspection_url: str | None = Field(None, description="where opaque tokens are asked about")
     introspection_client: str | None = Field(None, description="our client id there")
     introspection_secret: SecretStr | None = Field(None, description="our secret there")
@@ -70,4 +69,7 @@ class AuthSection(Section):
     audit_key: Path | None = Field(None, description="PEM Ed25519 key that signs checkpoints")
     checkpoints: Path | None = Field(None, description="folder that checkpoints are copied to")
     decision_point: str | None = Field(None, description="URL of an AuthZEN service that may deny")
+    private_hosts: tuple[str, ...] = Field(
+        (), description="names of issuers and services that may have private addresses"
+    )
     bind_address: bool = Field(False, description="data URLs work from the caller's address only")

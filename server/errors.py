@@ -5,7 +5,6 @@
     ├── PermissionDenied        403
     ├── NotFound                404
     ├── PayloadTooLarge         413
-    ├── TooManyRequests         429
     ├── UnsupportedFormat       400
     ├── InvalidInput            400
     │   └── RequestTimeout      408
@@ -30,14 +29,15 @@ from aiohttp import web
 
 from auth.capability import CapabilityError, CapabilityTooLong, InvalidCapability
 from auth.errors import (
-    AuditUnavailable,
     AuthorityUnavailable,
     InsufficientScope,
     InvalidCredential,
     MalformedCredential,
     ObjectUnusable,
 )
+from auth.quota import QuotaExceeded
 from formats.errors import CorruptData, FormatError, UnindexableRange, UnknownReference
+from server.access.audit_log import AuditUnavailable
 from server.database import DatabaseUnavailable
 from server.http_range import MalformedRange, RangeNotSatisfiable
 from server.refget.catalogue import AmbiguousId, SequencePending
@@ -57,6 +57,7 @@ from storage_backends.base import (
 )
 
 RETRY_AFTER = 5  # seconds
+_NEVER_SECONDS = 86_400  # where waiting does not help, nobody need ask again today
 
 _SEQUENCES = "/sequence/"
 _COLLECTIONS = ("/collection/", "/comparison/", "/list/", "/attribute/")
@@ -85,15 +86,6 @@ class NotFound(HtsgetError):
 
 class PayloadTooLarge(HtsgetError):
     """The request asks for more than one request may."""
-
-
-class TooManyRequests(HtsgetError):
-    """A limit of the caller's is reached; `retry_after` in seconds."""
-
-    def __init__(self, rule: str, *, retry_after: int) -> None:
-        super().__init__(f"a limit is reached: {rule}")
-        self.rule = rule
-        self.retry_after = retry_after
 
 
 class UnsupportedFormat(HtsgetError):
@@ -149,7 +141,7 @@ ERRORS: Mapping[type[Exception], tuple[ErrorType, str | None]] = {
         "what is sent cannot be recorded now, so nothing is; try again later",
     ),
     ObjectUnusable: (ErrorType.UNAVAILABLE, "{} cannot be served now; its custodian can mend that"),
-    TooManyRequests: (ErrorType.TOO_MANY_REQUESTS, None),
+    QuotaExceeded: (ErrorType.TOO_MANY_REQUESTS, None),
     PermissionDenied: (ErrorType.PERMISSION_DENIED, None),
     NotFound: (ErrorType.NOT_FOUND, None),
     PayloadTooLarge: (ErrorType.PAYLOAD_TOO_LARGE, None),
@@ -318,8 +310,8 @@ def _headers(error: Exception, status: int) -> dict[str, str]:
         return {"WWW-Authenticate": f'Bearer realm="htsget", error="{code}"'}
     if status == 401:
         return {"WWW-Authenticate": 'Bearer realm="htsget"'}
-    if isinstance(error, TooManyRequests):
-        return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, QuotaExceeded):
+        return {"Retry-After": str(error.retry_after or _NEVER_SECONDS)}
     if status == 503:
         wait = error.retry_after if isinstance(error, StorageUnavailable) else RETRY_AFTER
         return {"Retry-After": str(wait)}

@@ -4,18 +4,22 @@ from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
 from server.catalog import ServedLocation
-from server.config import CacheSection, ConfigurationError, Location
+from server.config import CacheSection, ConfigurationError
+from server.location_settings import Location
 from server.survey import SERVABLE
 from storage_backends.base import StorageBackend
 from storage_backends.local import LocalBackend
 
 
-def open_location(location: Location, cache: CacheSection) -> ServedLocation:
+def open_location(
+    location: Location, cache: CacheSection, *, controlled: bool = False
+) -> ServedLocation:
     """A location as it is served; `ConfigurationError` when it cannot be."""
     where = _open_local if location.scheme == "file" else _open_remote
     backend, only = where(location, cache)
     dataset = location.dataset or location.name
-    return ServedLocation(location.name, dataset, backend, only, location.delivery == "direct")
+    is_direct = location.delivery == "direct"
+    return ServedLocation(location.name, dataset, backend, only, is_direct, controlled)
 
 
 def open_file(

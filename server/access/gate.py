@@ -103,18 +103,18 @@ class Gate:
 
     @property
     def versions(self) -> tuple[str, str]:
-        """What capabilities carry of policy, with all that may end a right, and of consent."""
-        policy = f"{self._policies.version} {self._authenticator.version}"
+        """What capabilities carry of policy and of consent."""
         return (
-            sha256(policy.encode()).hexdigest()[:16],
-            sha256(self._consents.current.version.encode()).hexdigest()[:16],
+            _short(self._policies.current.version),
+            _short(self._consents.current.version),
         )
 
     def governs(self, endpoint: str, object_id: str) -> bool:
         """Whether policy decides about an id."""
         if self.territory.of(object_id).controlled:
             return True
-        return self._policies.current.names(endpoint, object_id)
+        asked = AccessRequest(endpoint, object_id, "")
+        return bool(self._policies.current.datasets_of(asked))
 
     def visit(self, request: web.Request) -> Visit:
         """A request as the audit knows it."""
@@ -175,7 +175,7 @@ class Gate:
         """Write down that a ticket is about to be given, and charge it. `bases`: what it gives,
         None where no limit counts that.
 
-        Raises `TooManyRequests`, `AuditUnavailable`.
+        Raises `QuotaExceeded`, `AuditUnavailable`.
         """
         principal, asked = holder.principal, holder.request
         intent = events.ticket(
@@ -228,7 +228,7 @@ class Gate:
         self, visit: Visit, capability: Capability, plan: Plan, byte_range: tuple[int, int]
     ) -> AsyncIterator[None]:
         """Around the sending of a block: what is about to be sent is written down before, and what
-        was sent after. Raises `TooManyRequests`, `AuditUnavailable`."""
+        was sent after. Raises `QuotaExceeded`, `AuditUnavailable`."""
         members = {"range": list(byte_range), "size": plan.size, "etag": plan.etag}
         intent = events.block("data.intent", visit, capability, **members)
         with self._streams.watch(visit.request, capability) as stream:
@@ -295,13 +295,16 @@ class Gate:
             raise InvalidCapability
         if time.monotonic() - self._looked > _STALE_SECONDS:
             raise AuthorityUnavailable("consent.unread")
-        if (terms.policy, terms.consent) == self.versions:
+        is_current = (terms.policy, terms.consent) == self.versions
+        if is_current and not capability.principal:
             return None
         holder = await self._tickets.find(capability.ticket_id)
         if holder is None:
             return Decision(Outcome.NOT_FOUND, "ticket.unknown")
         if self._authenticator.is_revoked(holder.principal):
             return Decision(Outcome.NOT_FOUND, "token.revoked")
+        if is_current:
+            return None
         decision = await self._judge(holder.principal, holder.request)
         if not decision.allowed:
             return decision
@@ -328,34 +331,38 @@ class Gate:
 
     async def _watch(self) -> None:
         swept = time.monotonic()
-        known = self.versions
         while True:
             await asyncio.sleep(_REFRESH_SECONDS)
             try:
-                await self._consents.refresh()
-                await self._policies.refresh()
-                await self._authenticator.refresh()
-                self._looked = time.monotonic()
-                if self.versions != known:
-                    await self._cut()
-                    known = self.versions
+                await self.look()
                 if time.monotonic() - swept > _SWEEP_SECONDS:
                     swept = time.monotonic()
                     await self._tickets.forget_expired(self.now())
-            except Exception:  # whatever it is, data stay closed until it is mended
+            except Exception:  # noqa: BLE001 - data stay closed until it is mended
                 _log.exception("policy and consent cannot be looked at")
+
+    async def look(self) -> None:
+        """See what policy and consent say now, and stop what they no longer allow."""
+        await self._consents.refresh()
+        await self._policies.refresh()
+        self._looked = time.monotonic()
+        await self._cut()
 
     async def _cut(self) -> None:
         """Stop the blocks on their way whose right has ended."""
         for stream in self._streams:
             try:
                 decision = await self._second_thoughts(stream.capability)
-            except Exception:  # what cannot be judged ends
+            except Exception:  # noqa: BLE001 - what cannot be judged ends
                 _log.exception("a block on its way cannot be judged")
                 stream.stop("unjudged")
                 continue
             if decision is not None:
                 stream.stop(decision.rule)
+
+
+def _short(version: str) -> str:
+    return sha256(version.encode()).hexdigest()[:16]
 
 
 async def _even(visit: Visit) -> None:

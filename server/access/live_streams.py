@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from aiohttp import web
 
 from auth.capability import Capability
-from server.errors import TooManyRequests
+from auth.quota import QuotaExceeded
 
 MOST_STREAMS = 64
 """Blocks that one caller may fetch from one server process at a time."""
@@ -43,10 +43,10 @@ class LiveStreams:
 
     @contextmanager
     def watch(self, request: web.Request, capability: Capability) -> Iterator[LiveStream]:
-        """A stream while it runs; `TooManyRequests` when its caller has too many."""
+        """A stream while it runs; `QuotaExceeded` when its caller has too many."""
         holder = capability.principal or capability.ticket_id
         if self._counts[holder] >= self._most:
-            raise TooManyRequests("quota.concurrent_streams", retry_after=1)
+            raise QuotaExceeded("quota.concurrent_streams", 1)
         stream = LiveStream(request, capability)
         self._counts[holder] += 1
         self._streams.add(stream)

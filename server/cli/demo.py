@@ -15,8 +15,9 @@ from pathlib import Path
 import pysam
 from pydantic import SecretStr
 
-from server.config import ConfigurationError, DatabaseSection, Location, ServerSection, Settings
+from server.config import ConfigurationError, DatabaseSection, ServerSection, Settings
 from server.demo_data import FILES, make_demo_data
+from server.location_settings import Location
 from server.serve import AddressTaken, serve
 
 DEFAULT_PORT = 8080

@@ -112,16 +112,12 @@ class Blocks:
         last = capability.part == capability.parts
         if capability.data_class == DataClass.HEADER:
             view = await self._view(item, capability)
-            if view is None:
-                return await self.library.plan_header(item, closed=last)
             return await self.library.plan_header(item, closed=last, view=view)
         selection = Selection(
             capability.intervals, capability.unplaced, capability.sent_until, capability.cut
         )
-        if capability.terms is None:
-            plan = await self.library.plan_body(item, selection, closing=last)
-        else:
-            plan = await self.library.plan_body(item, selection, closing=last, strict=True)
+        strict = capability.terms is not None
+        plan = await self.library.plan_body(item, selection, closing=last, strict=strict)
         if capability.window is None:
             return plan
         if plan.etag != capability.block_etag:

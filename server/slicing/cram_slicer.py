@@ -143,6 +143,9 @@ class CramSlicer:
             raise UnknownReference("this object has no such reference")
         return Interval(number, region.start, region.end)
 
+    def name(self, reference: int) -> str:
+        return self.header.names[reference]
+
     def is_ready(self, region: Region) -> bool:
         del region
         return True

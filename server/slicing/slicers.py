@@ -41,6 +41,10 @@ class Slicer(Protocol):
         """
         ...
 
+    def name(self, reference: int) -> str:
+        """The name of the reference with a number that `locate` gave."""
+        ...
+
     def is_ready(self, region: Region) -> bool:
         """Whether `locate` and `extent` of the region take microseconds."""
         ...
@@ -136,6 +140,7 @@ class StreamSlicer:
                 raise CorruptData("the index does not name its references")
             # The index numbers the contigs that have records; the header may declare more, or none.
             names = tuple(dict.fromkeys((*index.names, *names)))
+        self._names = names
         self._references: Mapping[str, int] = {
             name: number for number, name in reversed(list(enumerate(names))) if name
         }
@@ -183,6 +188,9 @@ class StreamSlicer:
         if self._index is not None and self._index.table(number) is None:
             return None
         return Interval(number, region.start, region.end)
+
+    def name(self, reference: int) -> str:
+        return self._names[reference]
 
     def is_ready(self, region: Region) -> bool:
         number = self._references.get(region.reference_name, -1)

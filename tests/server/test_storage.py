@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from server.catalog import ServedLocation
-from server.config import CacheSection, ConfigurationError, Location
+from server.config import CacheSection, ConfigurationError
+from server.location_settings import Location
 from server.storage import open_location
 from storage_backends.local import LocalBackend
 

@@ -191,10 +191,10 @@ async def test_look_ups_are_few(
     transactions = 0
     run = database.run
 
-    def counted(work):  # type: ignore[no-untyped-def]
+    def counted(work, *, writing=False):  # type: ignore[no-untyped-def]
         nonlocal transactions
         transactions += 1
-        return run(work)
+        return run(work, writing=writing)
 
     monkeypatch.setattr(database, "run", counted)
     assert (await records(client, "", regions("1", "2", "bare")))[0] == 200

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from server.config import CacheSection, Location
+from server.config import CacheSection
 from server.database import Database
+from server.location_settings import Location
 from server.refget import open_files as module
 from server.refget.catalogue import KnownSequence
 from server.refget.file_locator import FileLocator

@@ -1,0 +1,88 @@
+"""From the `Authorization` of a request to a `Principal`, by whichever way the credential goes."""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+
+from auth.access_tokens import TokenVerifier
+from auth.bearer import bearer_token
+from auth.errors import InvalidCredential
+from auth.passports import PassportReader, is_passport
+from auth.principal import ANONYMOUS, Principal
+from auth.revocations import Revocations
+
+_MOST_KEPT = 4096
+
+Handles = Callable[[str], Awaitable[Principal | None]]
+"""Finds whom a handle from `/auth/exchange` stands for."""
+
+
+class Authenticator:
+    """Access tokens, signed or opaque; passports as bearer where a broker's flows allow it; and
+    handles for exchanged passports. `passports` and `handles` are None where nobody is trusted to
+    make passports."""
+
+    def __init__(
+        self,
+        verifier: TokenVerifier,
+        revoked: Revocations,
+        passports: PassportReader | None = None,
+        handles: Handles | None = None,
+    ) -> None:
+        self._verifier = verifier
+        self._revoked = revoked
+        self._passports = passports
+        self._handles = handles
+        # The same object for the same caller: what policy found out of it is kept by that.
+        self._known: OrderedDict[str, Principal] = OrderedDict()
+
+    async def principal(self, lines: Sequence[str]) -> Principal:
+        """Who asks, by all `Authorization` lines of a request.
+
+        Raises `InvalidCredential` and its kinds, `AuthorityUnavailable`, `DatabaseUnavailable`.
+        """
+        token = bearer_token(lines)
+        if token is None:
+            return ANONYMOUS
+        principal = self._verifier.cached(token)
+        if principal is None:
+            principal = await self._other(token) or await self._verifier.verify(token)
+        if self._passports is not None and self._passports.asks_userinfo(principal.iss):
+            return self._same(token, await self._passports.of_userinfo(principal, token))
+        return principal
+
+    def is_revoked(self, principal: Principal) -> bool:
+        """Whether a caller, or the token it came with, is refused since."""
+        try:
+            self._revoked.check(principal.iss, principal.sub, principal.token_id)
+        except InvalidCredential:
+            return True
+        return False
+
+    async def _other(self, token: str) -> Principal | None:
+        """Who brings a passport, or a handle for one; None if the token is neither."""
+        if self._passports is None:
+            return None
+        if is_passport(token):
+            return self._same(token, await self._passports.of_passport(token))
+        found = await self._handles(token) if self._handles is not None else None
+        return None if found is None else self._same(token, found)
+
+    def _same(self, token: str, principal: Principal) -> Principal:
+        """The principal that this token gave before, if it is equal."""
+        known = self._known.get(token)
+        if known is not None and _is_same(known, principal):
+            return known
+        self._known[token] = principal
+        if len(self._known) > _MOST_KEPT:
+            self._known.popitem(last=False)
+        return principal
+
+
+def _is_same(one: Principal, other: Principal) -> bool:
+    """Whether two principals are equal, told in a moment."""
+    return (
+        one.visas is other.visas
+        and one.identities is other.identities
+        and (one.iss, one.sub, one.token_id, one.not_after)
+        == (other.iss, other.sub, other.token_id, other.not_after)
+    )

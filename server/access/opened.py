@@ -1,0 +1,211 @@
+"""The parts of access control, opened together and closed in turn."""
+
+import logging
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from auth.access_tokens import TokenVerifier
+from auth.audit_checkpoints import read_key
+from auth.clock import SteadyClock
+from auth.errors import InvalidConfiguration
+from auth.passports import PassportReader
+from auth.policy import Policy
+from auth.revocations import Revocations
+from auth.token_issuer import TokenIssuer
+from auth.trust import Trust
+from auth.trust_document import load_trust
+from server.access.admin_routes import AdminRoutes
+from server.access.audit_log import AuditLog
+from server.access.authenticator import Authenticator
+from server.access.consent_store import ConsentStore
+from server.access.decision_point import DecisionPoint
+from server.access.exchange import ExchangeRoutes, ExchangeStore
+from server.access.gate import Gate
+from server.access.peer import networks
+from server.access.policy_file import PolicyFile
+from server.access.quota_ledger import QuotaLedger
+from server.access.territory import Territory
+from server.access.ticket_store import TicketStore
+from server.auth_settings import AuthSection, Issuer
+from server.database import Database
+from server.outbound import Outbound
+
+_LONGEST_KEY = 64 << 10  # bytes of a PEM file
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Everything that access control needs and that lives as long as the application."""
+
+    gate: Gate
+    policies: PolicyFile
+    _outbound: Outbound
+    _verifier: TokenVerifier
+    _passports: PassportReader | None
+    _exchange: ExchangeRoutes | None
+    _admin: AdminRoutes
+    _running: AsyncExitStack = field(init=False, default_factory=AsyncExitStack)
+
+    def add_to(self, app: web.Application) -> None:
+        """Register `/admin/consent`, and `/auth/exchange` where passports are believed."""
+        self._admin.add_to(app)
+        if self._exchange is not None:
+            self._exchange.add_to(app)
+
+    async def start(self) -> None:
+        """Begin; raises `AuditUnavailable`, `DatabaseUnavailable`."""
+        self._outbound.start()
+        self._running.push_async_callback(self._outbound.close)
+        self._running.push_async_callback(self._verifier.close)
+        if self._passports is not None:
+            self._running.push_async_callback(self._passports.close)
+        await self.gate.audit.start()
+        self._running.push_async_callback(self.gate.audit.close)
+        self.policies.announce()
+        await self.gate.start()
+        self._running.push_async_callback(self.gate.close)
+
+    async def close(self) -> None:
+        """Stop, those who use the others first."""
+        await self._running.aclose()
+
+
+def open_access(
+    section: AuthSection,
+    policy: Path,
+    database: Database,
+    territory: Territory,
+    judge: Callable[[Policy], None],
+    *,
+    key: bytes,
+    trusted_proxies: Iterable[str] = (),
+) -> Access:
+    """Access control as configured. `judge` refuses a policy that does not go with the locations;
+    `key` makes pseudonyms. Raises `InvalidConfiguration`."""
+    clock = SteadyClock()
+    audit = AuditLog(
+        database,
+        server_id=socket.gethostname(),
+        version=version("htsgate"),
+        signer=None if section.audit_key is None else _signing_key(section.audit_key),
+        checkpoints=section.checkpoints,
+    )
+    trust = Trust({}, {}) if section.passports is None else load_trust(section.passports)
+
+    def check(policy: Policy) -> None:
+        judge(policy)
+        _check_trust(policy, section, trust)
+
+    policies = PolicyFile(policy, check, audit.note)
+    issuers = _issuers(section.issuers, trust)
+    outbound = _outbound(section, issuers.values(), trust)
+    revoked = Revocations(section.revoked)
+    verifier = TokenVerifier(
+        list(issuers.values()),
+        outbound,
+        clock,
+        revoked=revoked,
+        claims=policies.current.claims_used,
+    )
+    passports = exchange = None
+    handles = None
+    if trust.brokers:
+        passports = PassportReader(
+            trust,
+            outbound,
+            clock,
+            revoked=revoked,
+            wanted=lambda type_, value: policies.current.usable_visas(type_, value),
+            keys=verifier.keys,
+        )
+        store = ExchangeStore(database)
+        exchange, handles = ExchangeRoutes(passports, store), store.find
+    gate = Gate(
+        territory,
+        policies,
+        ConsentStore(database, lambda: policies.current.datasets),
+        Authenticator(verifier, revoked, passports, handles),
+        audit,
+        QuotaLedger(database, key, clock),
+        TicketStore(database),
+        key=key,
+        decision_point=_decision_point(section.decision_point, clock),
+        hide_existence=section.hide_existence,
+        trusted=networks(tuple(trusted_proxies)),
+        bind_address=section.bind_address,
+        clock=clock,
+    )
+    administrators = frozenset((each.iss, each.sub) for each in section.administrators)
+    admin = AdminRoutes(gate, gate.record_consent, administrators)
+    return Access(gate, policies, outbound, verifier, passports, exchange, admin)
+
+
+def _issuers(configured: Iterable[Issuer], trust: Trust) -> Mapping[str, TokenIssuer]:
+    """Who makes access tokens: those of the settings, and the brokers."""
+    issuers = {name: broker.tokens for name, broker in trust.brokers.items()}
+    for each in configured:
+        if each.issuer in issuers:
+            raise InvalidConfiguration(
+                f"auth.issuers: {each.issuer} is a broker in auth.passports; describe it there only"
+            )
+        secret = each.introspection_secret
+        issuers[each.issuer] = TokenIssuer(
+            issuer=each.issuer,
+            audiences=frozenset(each.audience),
+            client_ids=frozenset(each.client_ids),
+            algorithms=frozenset(each.algorithms),
+            scopes=frozenset(each.scopes),
+            jwks_url=each.jwks_url,
+            jwks_file=each.jwks_file,
+            hosts=frozenset(each.hosts),
+            allow_missing_aud=each.allow_missing_aud,
+            max_token_lifetime=each.max_token_lifetime,
+            leeway=each.leeway,
+            introspection_url=each.introspection_url or "",
+            introspection_client=each.introspection_client or "",
+            introspection_secret="" if secret is None else secret.get_secret_value(),
+        )
+    return issuers
+
+
+def _outbound(section: AuthSection, issuers: Iterable[TokenIssuer], trust: Trust) -> Outbound:
+    """The way out, to whom the settings and the trust file name, and to nobody else."""
+    urls, hosts = [section.decision_point], set()
+    for issuer in issuers:
+        urls += [issuer.issuer, issuer.jwks_url, issuer.introspection_url]
+        hosts |= issuer.hosts
+    urls += [broker.userinfo_url for broker in trust.brokers.values()]
+    for visas in trust.visa_issuers.values():
+        urls += [visas.issuer, visas.jku]
+        hosts |= visas.hosts
+    named = [each for each in urls if each and "://" in each]
+    return Outbound(named, hosts=hosts, private_hosts=section.private_hosts)
+
+
+def _check_trust(policy: Policy, section: AuthSection, trust: Trust) -> None:
+    """A policy that nobody could meet is a mistake of one of the two files."""
+    if policy.needs_visas and section.passports is None:
+        raise InvalidConfiguration("auth.passports: the policy needs visas; name whom to believe")
+    for atom in policy.visa_atoms:
+        if not trust.allows(atom.type, atom.value, atom.source):
+            raise InvalidConfiguration(
+                f"auth.passports: nobody is trusted to assert {atom.type} {atom.value}"
+            )
+
+
+def _signing_key(path: Path) -> Ed25519PrivateKey:
+    try:
+        if path.stat().st_mode & 0o007:
+            raise InvalidConfiguration("auth.audit_key: others may read it; use chmod o=")
+        with path.open("rb") as file:
+            return read_key(file.read(_LONGEST_KEY))
+    except (OSError, ValueError):
+        raise InvalidConfiguration("auth.audit_key: no Ed25519 key in PEM form") from None
