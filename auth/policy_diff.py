@@ -30,6 +30,7 @@ class Change:
 
 
 _Key = tuple[str, str, str]
+_Way = dict[str, object]
 
 
 def compare(old: Policy, new: Policy) -> list[Change]:
@@ -47,7 +48,9 @@ def compare(old: Policy, new: Policy) -> list[Change]:
             grants=tuple(dict.fromkeys(each.id for each in (*olds, *news))),
             gained=has.difference(had),
             lost=had.difference(has),
-            terms=tuple(_terms(olds, news)),
+            terms=tuple(
+                _terms([_way(old, each) for each in olds], [_way(new, each) for each in news])
+            ),
         )
         if not (change.gained.is_empty and change.lost.is_empty) or change.terms:
             changes.append(change)
@@ -95,23 +98,26 @@ def _bases(policy: Policy, rights: dict[_Key, list[Grant]]) -> dict[_Key, Region
     }
 
 
-def _terms(olds: list[Grant], news: list[Grant]) -> Iterator[str]:
-    """What besides regions is different: by name, where each has one way of it."""
-    before, after = ({canonical_json(part) for part in map(_way, each)} for each in (olds, news))
-    if before == after or not (before and after):
+def _terms(olds: list[_Way], news: list[_Way]) -> Iterator[str]:
+    """What besides regions is different: by name, where both policies grant something."""
+    if not (olds and news):
+        yield "added" if news else "removed"
         return
-    old, new = ([_way(grant) for grant in each] for each in (olds, news))
-    for name in sorted(old[0]):
-        if {canonical_json(way[name]) for way in old} != {canonical_json(way[name]) for way in new}:
-            yield name
+    before, after = ({canonical_json(way) for way in each} for each in (olds, news))
+    if before != after:
+        for name in sorted(olds[0]):
+            had, has = ({canonical_json(way[name]) for way in each} for each in (olds, news))
+            if had != has:
+                yield name
 
 
-def _way(grant: Grant) -> dict[str, object]:
+def _way(policy: Policy, grant: Grant) -> _Way:
     whole = _plain(grant)
     projection = whole.pop("projection")
     for name in ("id", "dataset", "reason", "who", "endpoints", "regions"):
         del whole[name]
-    return {**whole, **(projection if isinstance(projection, dict) else {})}
+    needed = list(policy.rights[grant.id].unsupported)
+    return {**whole, **(projection if isinstance(projection, dict) else {}), "unserved": needed}
 
 
 def _plain(value: object) -> dict[str, object]:

@@ -123,7 +123,7 @@ def _visa(text: str) -> ExpectedVisa:
     more = dict(each.partition("=")[::2] for each in rest)
     if not visa_type or more.keys() - {"source", "by"} or not all(more.values()):
         raise ConfigurationError(f"{text}: write TYPE=VALUE source=URL by=WHO, in one argument")
-    return ExpectedVisa(visa_type, value, **more)
+    return ExpectedVisa(visa_type, value, more.get("source", ""), more.get("by", ""))
 
 
 def _decision(decision: Decision) -> dict[str, Any]:

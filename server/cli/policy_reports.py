@@ -11,6 +11,7 @@ from rich.text import Text
 
 from server.cli.findings import counted, printable
 
+_ATOM = ("type", "claim", "value", "contains", "source", "iss", "sub")
 _SHOWN = 6
 """Regions of one cell."""
 
@@ -110,14 +111,20 @@ def _moved(part: Mapping[str, Any]) -> str:
 def _who(who: Mapping[str, Any]) -> str:
     if who["public"]:
         return "everybody"
-    atoms = [*who["all_of"], *(("or", each) for each in who["any_of"])]
-    parts = []
-    for each in atoms:
-        prefix, atom = ("any of: ", each[1]) if isinstance(each, tuple) else ("", each)
-        said = {name: value for name, value in atom.items() if value}
-        parts.append(prefix + " ".join(str(value) for value in said.values()))
+    parts = [_atom(each) for each in who["all_of"]]
+    if who["any_of"]:
+        parts.append(f"any of: {' or '.join(map(_atom, who['any_of']))}")
     parts += [f"{name}: {json.dumps(who[name])}" for name in ("clients", "networks") if who[name]]
     return "; ".join(parts)
+
+
+def _atom(atom: Mapping[str, Any]) -> str:
+    said = [str(atom[name]) for name in _ATOM if atom.get(name)]
+    if atom.get("by"):
+        said.append(f"by {' or '.join(atom['by'])}")
+    if atom.get("max_assertion_age"):
+        said.append(f"asserted at most {atom['max_assertion_age']:,} s ago")
+    return " ".join(said)
 
 
 def _listed(regions: Iterable[str]) -> str:
