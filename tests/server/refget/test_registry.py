@@ -1,5 +1,7 @@
 """What the catalogue keeps of files, and forgets with them."""
 
+import random
+import string
 from collections.abc import Iterator
 
 import pytest
@@ -33,6 +35,7 @@ from server.refget.registry import (
 from server.refget.seqcol import Collection
 from server.refget.tables import ALIASES, ATTRIBUTES, BLOCKS, COLLECTIONS, FILES, PLACES, SEQUENCES
 
+DIGESTS = Digests.from_residues(b"A")
 TEXTS = {"a": b"ACGT", "b": b"ACGTA", "again": b"ACGT"}
 
 
@@ -144,6 +147,14 @@ def test_thousands_at_once(connection: Connection) -> None:
     assert len(set(ids)) == 1299
     assert ids[1299:] == ids[:100]
     assert add_sequences(connection, sequences) == ids[:1299]
+
+
+def test_names_of_any_length(connection: Connection) -> None:
+    """Files know no limit; indexes of databases do, of what cannot be packed."""
+    name = "".join(random.Random(1).choices(string.ascii_letters + "äß日本", k=9_000))
+    file = open_file(connection, "/x.fa", FileKind.FASTA, Source.ADDED, "1")
+    add_records(connection, file, [Record(0, FaiEntry(name, 1, 1, 1, 2), DIGESTS, 1)])
+    assert [each.record.entry.name for each in records_of(connection, file.id)] == [name]
 
 
 def test_flat_files(connection: Connection) -> None:
