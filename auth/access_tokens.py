@@ -137,6 +137,12 @@ class TokenVerifier:
         self._revoked.check(principal.iss, principal.sub, principal.token_id, accepted.digest)
         return principal
 
+    def keep(self, claims: frozenset[str]) -> None:
+        """Keep other claims from now on, because policy names others."""
+        if claims != self._claims:
+            self._claims = claims
+            self._accepted.clear()
+
     async def close(self) -> None:
         """End all requests that are on their way."""
         flights = list(self._flights.values())

@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote_plus
 
-from aiohttp import BasicAuth, web
+from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt import PyJWS
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
@@ -228,7 +228,7 @@ class Broker:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Broker"]:
         """Answer on this event loop until the block ends."""
-        runner = web.AppRunner(self._application())
+        runner = web.AppRunner(self._application(), access_log=None)
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -312,4 +312,5 @@ async def outbound(*urls: str) -> AsyncIterator[Outbound]:
 
 def expected_basic(client: str, secret: str) -> str:
     """How a client names itself to introspection: form-encoded first (RFC 6749 2.3.1)."""
-    return BasicAuth(quote_plus(client), quote_plus(secret)).encode()
+    pair = f"{quote_plus(client)}:{quote_plus(secret)}"
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"
