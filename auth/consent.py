@@ -137,23 +137,32 @@ class ConsentState:
 
     def is_stale(self, dataset: str) -> bool:
         """Whether the dataset's list is too old to go by."""
-        return self._views[dataset].is_stale
+        view = self._views.get(dataset)
+        return view is not None and view.is_stale
 
     def withheld(self, dataset: str, object_id: str, at: float) -> str | None:
-        """Why no part of the object may leave at a time; see `auth.decision.Consent`."""
+        """Why no part of the object may leave at a time; see `auth.decision.Consent`.
+
+        `object_id` is as policy names objects, `reads/x`. What was stated or mapped of `x` alone
+        holds for it, too.
+        """
         if not self.since <= at < self.until:
             return self._at(at).withheld(dataset, object_id, at)
-        if self._is_withdrawn(Kind.OBJECT, object_id, dataset):
+        alone = object_id.partition("/")[2]
+        if self._is_withdrawn(Kind.OBJECT, object_id, dataset) or (
+            self._is_withdrawn(Kind.OBJECT, alone, dataset)
+        ):
             return WITHDRAWN
         view = self._views.get(dataset)
         if view is None:
             return None
-        reason = view.held.get(object_id)
+        reason = view.held.get(object_id) or view.held.get(alone)
         if reason is not None:
             return reason
         if view.is_stale:
             return STALE
-        return UNMAPPED if view.mapped is not None and object_id not in view.mapped else None
+        mapped = view.mapped
+        return None if mapped is None or object_id in mapped or alone in mapped else UNMAPPED
 
     def _turns(self) -> Iterator[float]:
         """The times at which an answer may change by itself."""

@@ -109,6 +109,21 @@ def test_an_object_that_nobody_mapped() -> None:
     }
 
 
+def test_objects_that_are_named_without_endpoint() -> None:
+    short = read_sample_map(b"object,sample,participant\na,S-1,P-1\nb/c,S-2,P-2\n")
+    listed = DatasetConsent(short, is_listed=True, as_of=NOW)
+    found = state(withdraw("participant", "P-1"), withdraw("object", "joint"), D=listed)
+    names = ("reads/a", "variants/a", "reads/b/c", "reads/c", "variants/joint", "a/b/c")
+    assert [found.withheld("D", name, NOW) for name in names] == [
+        "consent.withdrawn",
+        "consent.withdrawn",
+        None,
+        "consent.unmapped",
+        "consent.withdrawn",
+        None,
+    ]
+
+
 def test_the_last_word_counts() -> None:
     p1 = ("participant", "P-1")
     first, again = withdraw(*p1, "D", 100), withdraw(*p1, "D", 50)
