@@ -1,6 +1,18 @@
 """What the database keeps of consent: every statement ever made, and how old the lists are."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    event,
+)
 
 from server.database import METADATA
 
@@ -34,3 +46,23 @@ LISTS = Table(
 )
 
 Index("consent_statements_by_dataset", STATEMENTS.c.dataset, STATEMENTS.c.listed)
+
+_SQLITE = (
+    "CREATE TRIGGER consent_no_update BEFORE UPDATE ON consent_statements"
+    " BEGIN SELECT RAISE(ABORT, 'statements are not changed'); END",
+    "CREATE TRIGGER consent_no_delete BEFORE DELETE ON consent_statements"
+    " BEGIN SELECT RAISE(ABORT, 'statements are not removed'); END",
+)
+_POSTGRESQL = (
+    "CREATE OR REPLACE FUNCTION consent_is_kept() RETURNS trigger LANGUAGE plpgsql AS"
+    " $$ BEGIN RAISE EXCEPTION 'statements are not changed'; END $$",
+    "CREATE TRIGGER consent_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON consent_statements"
+    " FOR EACH STATEMENT EXECUTE FUNCTION consent_is_kept()",
+)
+
+
+@event.listens_for(STATEMENTS, "after_create")
+def _protect(_: Table, connection: Connection, **__: object) -> None:
+    """Against accidents, not against administrators."""
+    for statement in _SQLITE if connection.dialect.name == "sqlite" else _POSTGRESQL:
+        connection.exec_driver_sql(statement)
