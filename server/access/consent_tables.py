@@ -48,16 +48,24 @@ LISTS = Table(
 Index("consent_statements_by_dataset", STATEMENTS.c.dataset, STATEMENTS.c.listed)
 
 _SQLITE = (
-    "CREATE TRIGGER consent_no_update BEFORE UPDATE ON consent_statements"
-    " BEGIN SELECT RAISE(ABORT, 'statements are not changed'); END",
-    "CREATE TRIGGER consent_no_delete BEFORE DELETE ON consent_statements"
-    " BEGIN SELECT RAISE(ABORT, 'statements are not removed'); END",
+    (
+        "CREATE TRIGGER consent_no_update BEFORE UPDATE ON consent_statements"
+        " BEGIN SELECT RAISE(ABORT, 'statements are not changed'); END"
+    ),
+    (
+        "CREATE TRIGGER consent_no_delete BEFORE DELETE ON consent_statements"
+        " BEGIN SELECT RAISE(ABORT, 'statements are not removed'); END"
+    ),
 )
 _POSTGRESQL = (
-    "CREATE OR REPLACE FUNCTION consent_is_kept() RETURNS trigger LANGUAGE plpgsql AS"
-    " $$ BEGIN RAISE EXCEPTION 'statements are not changed'; END $$",
-    "CREATE TRIGGER consent_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON consent_statements"
-    " FOR EACH STATEMENT EXECUTE FUNCTION consent_is_kept()",
+    (
+        "CREATE OR REPLACE FUNCTION consent_is_kept() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'statements are not changed'; END $$"
+    ),
+    (
+        "CREATE TRIGGER consent_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON consent_statements"
+        " FOR EACH STATEMENT EXECUTE FUNCTION consent_is_kept()"
+    ),
 )
 
 
