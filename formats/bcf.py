@@ -11,6 +11,7 @@ from formats.records import MAX_RECORD, Header, HeaderReader, Pass, Span
 _FIXED = struct.Struct("<IIiii")
 _CONTIG = re.compile(r"^##contig=<(.*)>\s*$", re.MULTILINE)
 _ID = re.compile(r'(?:^|,)ID=("(?:[^"\\]|\\.)*"|[^,]*)')
+_QUOTED = re.compile(r'(?<!ID=)"(?:[^"\\]|\\.)*"')
 _IDX = re.compile(r"(?:^|,)IDX=(\d{1,9})(?:,|$)")
 _MAX_CONTIGS = 1 << 20
 
@@ -39,12 +40,13 @@ def contigs(text: str) -> tuple[str, ...]:
     seen: set[str] = set()
     following = 0
     for line in _CONTIG.finditer(text):
-        match = _ID.search(line[1])
+        fields = _QUOTED.sub('""', line[1])  # text may look like a field
+        match = _ID.search(fields)
         if match is None or match[1] in seen:
             continue
         name = match[1].strip('"')
         seen.add(match[1])
-        index = _IDX.search(line[1])
+        index = _IDX.search(fields)
         number = int(index[1]) if index else following
         if number >= _MAX_CONTIGS:
             raise CorruptData("a contig of the header has an impossible IDX")

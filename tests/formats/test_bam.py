@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from formats.bam import BamRecords, read_header
+from formats.bam import BamRecords, build_header, read_header, references
 from formats.bgzf import EOF_MARKER, BgzfReader, compress
 from formats.errors import CorruptData
 from formats.records import Pass
@@ -43,6 +43,18 @@ def test_padded_text_and_no_text() -> None:
     assert read_header(reader(bam_header(b"@CO\tx\n\0\0\0", []))).text == "@CO\tx\n"
     header = read_header(reader(bam_header(b"", [(b"a", 1)])))
     assert (header.text, header.names) == ("", ("a",))
+
+
+def test_references_and_back() -> None:
+    """A name ends at its first NUL; what stands behind it is not written again."""
+    listed = [(b"one", 7), (b"t\xff", 2_000_000_000)]
+    payload = bam_header(b"@CO\t\xfe\n", listed)
+    names = references(payload)
+    assert names == [("one", 7), ("t\udcff", 2_000_000_000)]
+    assert build_header("@CO\t\udcfe\n", names) == payload
+    hidden = bam_header(b"text", [(b"one\0hidden", 7), listed[1]])
+    assert references(hidden) == names
+    assert references(bam_header(b"", [])) == []
 
 
 def test_bytes_that_are_not_utf8_survive() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from formats.bcf import BcfRecords, contigs, read_header
+from formats.bcf import BcfRecords, contigs, read_header, with_text
 from formats.bgzf import EOF_MARKER, BgzfReader, compress
 from formats.errors import CorruptData
 from formats.source import BytesSource
@@ -46,6 +46,9 @@ def test_other_files(magic: bytes) -> None:
         ("##contig=<length=5,ID=chrX,assembly=b37>", ("chrX",)),
         ("##contig=<ID=2,IDX=2>\n##contig=<ID=0,IDX=0>", ("0", "", "2")),
         ('##contig=<ID=1,Description="ID=9,IDX=7">', ("1",)),
+        ('##contig=<Description="a,ID=9,IDX=7,b",ID="1,2">', ("1,2",)),
+        ('##contig=<Description="\\",ID=9,\\"",ID=1,IDX=0>', ("1",)),
+        ("##contig=<ID=c,IDX=2>\n##contig=<ID=d>\n##contig=<ID=a,IDX=0>", ("a", "", "c", "d")),
         ("##contig=<ID=HLA-A*01:01:01:01,length=3503>", ("HLA-A*01:01:01:01",)),
         ("##contig=<length=5>", ()),
         ("##INFO=<ID=END,IDX=3>\n##contig=<ID=1>\r", ("1",)),
@@ -54,6 +57,13 @@ def test_other_files(magic: bytes) -> None:
 )
 def test_contig_dictionary(lines: str, names: tuple[str, ...]) -> None:
     assert contigs(lines + "\n") == names
+
+
+def test_other_text() -> None:
+    payload = bcf_header(b"##old\n")
+    changed = with_text(payload, "##n\udcff\n")
+    assert changed == bcf_header(b"##n\xff\n")
+    assert with_text(changed, "##old\n") == payload
 
 
 def test_impossible_dictionary_number() -> None:
