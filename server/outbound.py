@@ -36,6 +36,7 @@ _EMBEDDING = (
     (ipaddress.IPv6Network("64:ff9b::/96"), 0),
     (ipaddress.IPv6Network("2002::/16"), 80),
 )
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 
 
 class Outbound:
@@ -217,6 +218,8 @@ def is_public(address: Address) -> bool:
         for network, shift in _EMBEDDING:
             if address in network:
                 return is_public(ipaddress.IPv4Address(int(address) >> shift & 0xFFFFFFFF))
+        if address not in _GLOBAL_UNICAST:
+            return False
     return address.is_global and not (
         address.is_multicast or address.is_reserved or address.is_unspecified
     )
