@@ -88,7 +88,7 @@ def audit(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _database(options: argparse.Namespace, settings: Settings) -> Iterator[Database]:
-    url = options.database or database_url(settings.database)
+    url = options.database or database_url(settings)
     if url is None:
         raise ConfigurationError("no database is configured; name it with --database URL")
     try:
