@@ -5,9 +5,10 @@
 caller is one of the configured administrators.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from aiohttp import web
 from sqlalchemy import Connection
@@ -26,8 +27,13 @@ _SECONDS = 10.0
 _MOST_TEXT = 1024
 _MEMBERS = frozenset({"action", "dataset", "from", "reason", *Kind})
 
-Record = Callable[[Connection, Statement, str, str], None]
-"""Writes a statement down, with its reason and who made it, in the transaction of its audit."""
+
+class Record(Protocol):
+    """Writes a statement down, in the transaction of its audit record."""
+
+    def __call__(
+        self, connection: Connection, statement: Statement, reason: str, by: str
+    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,11 @@ def credential_refused(visit: Visit, reason: str) -> Event:
     return {"event": "auth.fail", **visit.members, "rule": reason}
 
 
+def exchanged(visit: Visit, principal: Principal) -> Event:
+    """A handle is about to be given for a passport."""
+    return {"event": "exchange.issued", **visit.members, "subject": _subject(principal)}
+
+
 def ticket(
     event: str,
     visit: Visit,

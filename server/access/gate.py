@@ -17,6 +17,7 @@ from hashlib import sha256
 from aiohttp import hdrs, web
 from sqlalchemy import Connection
 
+from auth.audit_record import Event
 from auth.capability import Capability, InvalidCapability
 from auth.decision import AccessRequest, Decision, Outcome
 from auth.errors import AuthorityUnavailable, InvalidCredential
@@ -229,10 +230,18 @@ class Gate:
     ) -> AsyncIterator[None]:
         """Around the sending of a block: what is about to be sent is written down before, and what
         was sent after. Raises `QuotaExceeded`, `AuditUnavailable`."""
-        members = {"range": list(byte_range), "size": plan.size, "etag": plan.etag}
-        intent = events.block("data.intent", visit, capability, **members)
+        intent = events.block(
+            "data.intent",
+            visit,
+            capability,
+            range=list(byte_range),
+            size=plan.size,
+            etag=plan.etag,
+        )
         with self._streams.watch(visit.request, capability) as stream:
-            lease = await self._begin(visit, capability, intent)
+            await self.reassess(visit, capability)  # from here on, a withdrawal finds the stream
+            length = byte_range[1] - byte_range[0]
+            lease = await self._begin(visit, capability, intent, length)
             outcome = "aborted"
             try:
                 yield
@@ -242,15 +251,21 @@ class Gate:
             finally:
                 sent = visit.request.get(SENT, 0)
                 event = "data.done" if outcome == "complete" else "data.aborted"
-                members = {"bytes": sent, "outcome": stream.cut or outcome}
                 self.audit.note(
-                    events.block(event, visit, capability, **members, ms=visit.milliseconds)
+                    events.block(
+                        event,
+                        visit,
+                        capability,
+                        bytes=sent,
+                        outcome=stream.cut or outcome,
+                        ms=visit.milliseconds,
+                    )
                 )
                 if lease is not None:
                     await self._ledger.end_stream(lease, sent)
 
     async def _begin(
-        self, visit: Visit, capability: Capability, intent: events.Event
+        self, visit: Visit, capability: Capability, intent: Event, length: int
     ) -> str | None:
         """Write the intent down, with a lease where streams or bytes are limited."""
         terms = capability.terms
@@ -266,6 +281,8 @@ class Gate:
         if holder is None:
             raise InvalidCapability
         decision = await self._judge(holder.principal, holder.request)
+        if not decision.allowed:
+            raise self._refusal(decision, holder.principal)
 
         def work(connection: Connection) -> str:
             return self._ledger.begin_stream(
@@ -274,6 +291,7 @@ class Gate:
                 dataset=decision.dataset,
                 limits=decision.limits,
                 now=self._clock(),
+                length=length,
             )
 
         return await self.audit.commit([intent], work)
@@ -343,8 +361,9 @@ class Gate:
 
     async def look(self) -> None:
         """See what policy and consent say now, and stop what they no longer allow."""
-        await self._consents.refresh()
         await self._policies.refresh()
+        await self._consents.refresh()
+        await self._ledger.heartbeat()
         self._looked = time.monotonic()
         await self._cut()
 

@@ -1,11 +1,9 @@
 """The parts of access control, opened together and closed in turn."""
 
-import logging
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,18 +16,21 @@ from auth.clock import SteadyClock
 from auth.errors import InvalidConfiguration
 from auth.passports import PassportReader
 from auth.policy import Policy
+from auth.principal import Principal
 from auth.revocations import Revocations
 from auth.token_issuer import TokenIssuer
 from auth.trust import Trust
 from auth.trust_document import load_trust
+from server.access import events
 from server.access.admin_routes import AdminRoutes
 from server.access.audit_log import AuditLog
 from server.access.authenticator import Authenticator
 from server.access.consent_store import ConsentStore
 from server.access.decision_point import DecisionPoint
+from server.access.events import Visit
 from server.access.exchange import ExchangeRoutes, ExchangeStore
 from server.access.gate import Gate
-from server.access.peer import networks
+from server.access.peer import Network, networks, peer_of
 from server.access.policy_file import PolicyFile
 from server.access.quota_ledger import QuotaLedger
 from server.access.territory import Territory
@@ -91,6 +92,7 @@ def open_access(
     """Access control as configured. `judge` refuses a policy that does not go with the locations;
     `key` makes pseudonyms. Raises `InvalidConfiguration`."""
     clock = SteadyClock()
+    proxies = networks(tuple(trusted_proxies))
     audit = AuditLog(
         database,
         server_id=socket.gethostname(),
@@ -127,24 +129,28 @@ def open_access(
             keys=verifier.keys,
         )
         store = ExchangeStore(database)
-        exchange, handles = ExchangeRoutes(passports, store), store.find
+        exchange, handles = _exchange(passports, store, audit, proxies), store.find
+    point = section.decision_point
+    consents = ConsentStore(
+        database, lambda: policies.current.datasets, note=audit.note, clock=clock
+    )
     gate = Gate(
         territory,
         policies,
-        ConsentStore(database, lambda: policies.current.datasets),
+        consents,
         Authenticator(verifier, revoked, passports, handles),
         audit,
         QuotaLedger(database, key, clock),
         TicketStore(database),
         key=key,
-        decision_point=_decision_point(section.decision_point, clock),
+        decision_point=None if point is None else DecisionPoint(point, outbound, clock=clock),
         hide_existence=section.hide_existence,
-        trusted=networks(tuple(trusted_proxies)),
+        trusted=proxies,
         bind_address=section.bind_address,
         clock=clock,
     )
     administrators = frozenset((each.iss, each.sub) for each in section.administrators)
-    admin = AdminRoutes(gate, gate.record_consent, administrators)
+    admin = AdminRoutes(gate, consents.record, administrators)
     return Access(gate, policies, outbound, verifier, passports, exchange, admin)
 
 
@@ -178,7 +184,8 @@ def _issuers(configured: Iterable[Issuer], trust: Trust) -> Mapping[str, TokenIs
 
 def _outbound(section: AuthSection, issuers: Iterable[TokenIssuer], trust: Trust) -> Outbound:
     """The way out, to whom the settings and the trust file name, and to nobody else."""
-    urls, hosts = [section.decision_point], set()
+    urls: list[str | None] = [section.decision_point]
+    hosts: set[str] = set()
     for issuer in issuers:
         urls += [issuer.issuer, issuer.jwks_url, issuer.introspection_url]
         hosts |= issuer.hosts
@@ -188,6 +195,20 @@ def _outbound(section: AuthSection, issuers: Iterable[TokenIssuer], trust: Trust
         hosts |= visas.hosts
     named = [each for each in urls if each and "://" in each]
     return Outbound(named, hosts=hosts, private_hosts=section.private_hosts)
+
+
+def _exchange(
+    passports: PassportReader, store: ExchangeStore, audit: AuditLog, proxies: Sequence[Network]
+) -> ExchangeRoutes:
+    """The endpoint for passports, with what the audit says of it."""
+
+    async def issued(request: web.Request, principal: Principal) -> None:
+        await audit.commit([events.exchanged(Visit(request, peer_of(request, proxies)), principal)])
+
+    def refused(request: web.Request, reason: str) -> None:
+        audit.note(events.credential_refused(Visit(request, peer_of(request, proxies)), reason))
+
+    return ExchangeRoutes(passports, store, issued=issued, refused=refused)
 
 
 def _check_trust(policy: Policy, section: AuthSection, trust: Trust) -> None:

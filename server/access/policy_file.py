@@ -32,7 +32,7 @@ class PolicyFile:
         self._note = note
         self.current = load_policy(path)
         judge(self.current)
-        self._stamps = self._look(self.current.sources)
+        self._stamps = self._look(self.current.files)
         self._checked = time.monotonic()
 
     async def refresh(self) -> bool:
@@ -52,7 +52,7 @@ class PolicyFile:
             return False
         is_another = policy.version != self.current.version
         self.current = policy
-        self._stamps = await asyncio.to_thread(self._look, policy.sources)
+        self._stamps = await asyncio.to_thread(self._look, policy.files)
         self.announce()
         return is_another
 

@@ -87,7 +87,7 @@ class Blocks:
         status, headers = answer.status, answer.headers
         if answer.byte_range is None:
             return web.Response(status=status, headers=headers)
-        request[SENT] = answer.byte_range[1] - answer.byte_range[0]
+        request[SENT] = 0
         backend, key, stat = item.backend, item.key, item.stat
         with naming(item.object_id):
             if item.location.is_local and isinstance(backend, DescriptorLender):

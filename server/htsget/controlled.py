@@ -151,7 +151,11 @@ class ControlledData:
         if answer.byte_range is None:
             return await blocks.respond(request, item, plan, answer)
         async with self.gate.sending(visit, capability, plan, answer.byte_range):
-            return await blocks.respond(request, item, plan, answer)
+            response = await blocks.respond(request, item, plan, answer)
+            if not response.prepared:  # a short one, which leaves whole: while it is watched
+                await response.prepare(request)
+                await response.write_eof()
+            return response
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
+from server.limits import SENT
 from server.slicing.library import Plan
 from server.slicing.segments import Stored, clip
 from storage_backends.base import ObjectChanged, StorageUnavailable
@@ -22,6 +23,7 @@ SMALL = 256 << 10
 """Answers up to this many bytes are sent in one piece."""
 
 _PIECE = 1 << 20
+_LEG = 1 << 24  # bytes of a `sendfile`: how exactly is known what was sent when one fails
 _NO_SENDFILE = asyncio.SendfileNotAvailableError
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
@@ -43,6 +45,7 @@ async def send(
     unless nothing was sent yet, the error middleware drops the connection.
     """
     start, end = byte_range
+    request[SENT] = 0
     segments = list(clip(plan.segments, start, end))
     if end - start <= SMALL:
         pieces = [
@@ -52,6 +55,7 @@ async def send(
         if os.fstat(descriptor).st_mtime_ns != modified_ns:
             raise ObjectChanged("the object changed while it was read")
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        request[SENT] = len(body)
         return web.Response(status=status, headers=headers, body=body)
     response = web.StreamResponse(status=status, headers=headers)
     response.content_length = end - start
@@ -66,10 +70,12 @@ async def send(
             await _send_stored(request, response, descriptor, segment)
         else:
             await response.write(segment)
+            request[SENT] += len(segment)
     final = await _read(descriptor, last) if isinstance(last, Stored) else last
     if os.fstat(descriptor).st_mtime_ns != modified_ns:
         raise ObjectChanged("the object changed while it was sent")
     await response.write(final)
+    request[SENT] += len(final)
     await response.write_eof()
     return response
 
@@ -99,12 +105,17 @@ async def _send_stored(
     if transport.get_extra_info("sslcontext") is None:
         # asyncio wants a file object; all offsets are explicit, the shared position means nothing.
         with os.fdopen(os.dup(descriptor), "rb", buffering=0) as file, suppress(_NO_SENDFILE):
-            sent = await asyncio.get_running_loop().sendfile(
-                transport, file, start, len(segment), fallback=False
-            )
-            if sent != len(segment):
-                raise StorageUnavailable("the object ended early")
+            for at in range(start, end, _LEG):
+                count = min(_LEG, end - at)
+                sent = await asyncio.get_running_loop().sendfile(
+                    transport, file, at, count, fallback=False
+                )
+                request[SENT] += sent
+                if sent != count:
+                    raise StorageUnavailable("the object ended early")
             return
     source = DescriptorSource(descriptor, end)
     for at in range(start, end, _PIECE):
-        await response.write(await asyncio.to_thread(source.read, at, at + _PIECE))
+        piece = await asyncio.to_thread(source.read, at, at + _PIECE)
+        await response.write(piece)
+        request[SENT] += len(piece)

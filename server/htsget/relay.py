@@ -13,6 +13,7 @@ from contextlib import aclosing
 from aiohttp import web
 
 from server.htsget.delivery import SMALL
+from server.limits import SENT
 from server.slicing.library import Plan
 from server.slicing.segments import Segment, Stored, clip
 from storage_backends.base import StorageUnavailable
@@ -38,14 +39,17 @@ async def relay(
     async with aclosing(_pieces(clip(plan.segments, start, end), fetch)) as pieces:
         if end - start <= SMALL:
             body = b"".join([piece async for piece in pieces])
+            request[SENT] = len(body)
             return web.Response(status=status, headers=headers, body=body)
         first = await anext(pieces)
         response = web.StreamResponse(status=status, headers=headers)
         response.content_length = end - start
         await response.prepare(request)
         await response.write(first)
+        request[SENT] = len(first)
         async for piece in pieces:
             await response.write(piece)
+            request[SENT] += len(piece)
         await response.write_eof()
         return response
 
