@@ -90,28 +90,6 @@ class Trust:
     visa_issuers: Mapping[str, VisaIssuer]
     version: str = ""
 
-    @property
-    def urls(self) -> frozenset[str]:
-        """Every URL that is configured to be called; discovery stays on `hosts` and theirs."""
-        tokens = [broker.tokens for broker in self.brokers.values()]
-        called = [
-            *(url for each in tokens for url in (each.issuer, each.introspection_url)),
-            *(each.jwks_url or "" for each in tokens),
-            *(broker.userinfo_url for broker in self.brokers.values()),
-        ]
-        for issuer in self.visa_issuers.values():
-            if DOCUMENT in issuer.formats and issuer.jwks_file is None:
-                called.append(issuer.jku)
-            if ACCESS_TOKEN in issuer.formats:
-                called.append(issuer.issuer)
-        return frozenset(called) - {""}
-
-    @property
-    def hosts(self) -> frozenset[str]:
-        """Hosts that brokers and issuers may name in discovery besides their own."""
-        named = [each.tokens.hosts for each in self.brokers.values()]
-        return frozenset().union(*named, *(each.hosts for each in self.visa_issuers.values()))
-
     def allows(self, type_: str, value: str, source: str = "") -> bool:
         """Whether anybody may sign such a visa, of this source or ("") of any: a policy that needs
         one that nobody may is a mistake."""

@@ -88,7 +88,7 @@ class ExchangeStore:
 
         Raises `InvalidCredential` when its holder has been revoked; `DatabaseUnavailable`.
         """
-        if not _HANDLE.fullmatch(handle):
+        if not is_handle(handle):
             return None
         digest = _digest(handle, client)
         kept = self._kept.get(digest) or await self._look_up(digest)
