@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from glob import glob
 from importlib.metadata import version
@@ -40,7 +41,7 @@ from server.refget.files import SequenceFiles
 from server.refget.flat_store import FlatStore
 from server.refget.location_ingest import LocationIngest
 from server.refget.opened import Refget
-from server.refget.registry import Source, files_of
+from server.refget.registry import known_files
 from server.refget.sequence_routes import SequenceRoutes
 from server.refget.upstream import UpstreamSequences
 from server.service_info import Service, negotiate, service_info
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 
 CATALOG = web.AppKey("CATALOG", Catalog)
 LIBRARY = web.AppKey("LIBRARY", Library)
+ACCESS: "web.AppKey[Access]" = web.AppKey("ACCESS")
 
 
 _READY_SECONDS = 2.0
@@ -109,6 +111,7 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
     routes.add_to(app)
     if access is not None:
         access.add_to(app)
+        app[ACCESS] = access
     app.router.add_get("/health/live", _live)
     app.router.add_get("/health/ready", partial(_ready, catalog))
     resources = [each for each in app.router.resources() if isinstance(each, web.Resource)]
@@ -117,18 +120,17 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
         resource.add_route("OPTIONS", cors.preflight(*known))
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
-        for location in catalog.locations:
-            location.backend.start(asyncio.get_running_loop())
-        await refget.start()
-        if access is not None:
-            await access.start()
-        yield
-        if access is not None:
-            await access.close()
-        await library.close()
-        await refget.close()
-        for location in catalog.locations:
-            await location.backend.close()
+        async with AsyncExitStack() as running:
+            for location in catalog.locations:
+                running.push_async_callback(location.backend.close)
+                location.backend.start(asyncio.get_running_loop())
+            running.push_async_callback(refget.close)
+            await refget.start()
+            running.push_async_callback(library.close)
+            if access is not None:
+                running.push_async_callback(access.close)
+                await access.start()
+            yield
 
     app.cleanup_ctx.append(lifetime)
     return app
@@ -216,6 +218,8 @@ def open_refget(settings: Settings, catalog: Catalog) -> Refget:
 
     Raises `ConfigurationError`.
     """
+    if settings.auth is not None:
+        import server.access.opened  # noqa: F401 - declares its tables
     try:
         # What was recorded before data left must outlive the machine, too.
         database = Database(
@@ -230,7 +234,7 @@ def open_refget(settings: Settings, catalog: Catalog) -> Refget:
     )
 
     def find() -> Iterator[FastaFile]:
-        known = database.run(lambda each: files_of(each, list(Source)))
+        known = [each.url for each in database.run(known_files)]
         return sequence_files(catalog, settings.refget.sequences, known)
 
     def found(names: Sequence[str]) -> None:

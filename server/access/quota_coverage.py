@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, select, text
 
-from auth.quota import Coverage, Span, day_of
+from auth.quota import Coverage, day_of
 from server.access.quota_tables import COVERAGE
 
 ALWAYS = 0
@@ -85,8 +85,8 @@ class Growth:
         for _, reference, packed in connection.execute(_OF_OBJECT, owners.parameters()):
             if (reference, packed) not in seen:
                 seen.add((reference, packed))
-                spans = Coverage.unpack(packed).spans
-                together[reference] = together.get(reference, Coverage()).extended(spans)
+                before = together.get(reference, Coverage())
+                together[reference] = before.union(Coverage.unpack(packed))
         return sum(each.bases for each in together.values()) + self.new
 
     def put(self, connection: Connection) -> None:
@@ -118,7 +118,6 @@ def growth(connection: Connection, owners: Owners, asked: Mapping[str, Coverage]
     had = {(identity, reference): packed for identity, reference, packed in rows}
     found = Growth(owners, added=dict.fromkeys(owners.identities, 0))
     for reference, coverage in asked.items():
-        spans = coverage.spans
         together = Coverage()
         steps: dict[bytes, _Step] = {}  # linked identities have mostly had the same
         for identity in owners.identities:
@@ -126,20 +125,20 @@ def growth(connection: Connection, owners: Owners, asked: Mapping[str, Coverage]
             step = steps.get(packed)
             if step is None:
                 before = Coverage.unpack(packed)
-                steps[packed] = step = _step(before, spans)
-                together = before if len(steps) == 1 else together.extended(before.spans)
+                steps[packed] = step = _step(before, coverage)
+                together = before if len(steps) == 1 else together.union(before)
             if step.added:
                 found.added[identity] += step.added
                 found.grown[identity, reference] = step
         if len(steps) == 1:
             found.new += next(iter(steps.values())).added
         else:
-            found.new += together.extended(spans).bases - together.bases
+            found.new += together.union(coverage).bases - together.bases
     return found
 
 
-def _step(before: Coverage, spans: Sequence[Span]) -> _Step:
-    after = before.extended(spans)
+def _step(before: Coverage, asked: Coverage) -> _Step:
+    after = before.union(asked)
     bases = after.bases
     return _Step(bases - before.bases, bases, after.pack())
 

@@ -71,7 +71,14 @@ class Answers:
             selections = await asyncio.to_thread(
                 self.tickets.select, item, slicer, query.regions, rights
             )
-            bodies = await spread(self.library, item.backend, item, selections, self.lifetime)
+            bodies = await spread(
+                self.library,
+                item.backend,
+                item,
+                selections,
+                self.lifetime,
+                strict=rights is not None,
+            )
             return self.tickets.records(item, origin, bodies, rights)
         regions = query.regions or ()
         if len(regions) <= _FEW_REGIONS and all(map(slicer.is_ready, regions)):

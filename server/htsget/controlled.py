@@ -14,7 +14,7 @@ from aiohttp import web
 from auth.capability import Capability, InvalidCapability
 from auth.decision import AccessRequest, Decision
 from auth.terms import Terms
-from formats.regions import Region
+from formats.regions import UNPLACED, Region, merge
 from server.access.events import Visit
 from server.access.gate import Gate
 from server.access.object_references import ObjectReferences, names_of
@@ -94,6 +94,15 @@ class ControlledData:
             query = replace(query, regions=regions, fields=None, tags=None)
             holder = replace(holder, request=replace(holder.request, regions=regions))
         rights = self._rights(granted)
+        if decision.clipped and query.data_class is not DataClass.HEADER:
+            slicer = await answers.library.slicer(item, indexed=True)
+            located = [
+                slicer.locate(each)
+                for each in query.regions or ()
+                if each.reference_name != UNPLACED
+            ]
+            marked = merge(each for each in located if each is not None)
+            rights = replace(rights, marked=marked)
         ticket = await answers.ticket(
             query,
             item,

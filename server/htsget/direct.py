@@ -1,6 +1,6 @@
 """Direct delivery: the long verbatim ranges of a block are fetched from the store itself.
 
-For open data only. What is re-encoded, and what is short, still comes from us: as windows of the
+For whole objects only. What is re-encoded, and what is short, still comes from us: as windows of the
 very block that a client would get without direct delivery.
 """
 
@@ -43,14 +43,17 @@ async def spread(
     item: DataObject,
     selections: Sequence[Selection],
     seconds: int,
+    *,
+    strict: bool = False,
 ) -> list[Selection | Spread]:
     """The selections of a ticket, those that have long verbatim ranges spread; as they are when
-    there is nothing to sign with. Raises what planning raises. `seconds`: the life of the ticket.
+    there is nothing to sign with. Raises what planning raises. `seconds`: the life of the ticket;
+    `strict`: as `Library.plan_body` has it.
     """
     bodies: list[Selection | Spread] = []
     for number, selection in enumerate(selections, start=1):
         closing = number == len(selections)
-        plan = await library.plan_body(item, selection, closing=closing)
+        plan = await library.plan_body(item, selection, closing=closing, strict=strict)
         try:
             pieces = [
                 piece
