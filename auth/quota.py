@@ -66,6 +66,16 @@ class Coverage:
         more._add(spans)
         return more
 
+    def union(self, other: "Coverage") -> "Coverage":
+        """These bases and those of another."""
+        return self if self == other else self.extended(other.spans)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Coverage) and self._edges == other._edges
+
+    def __hash__(self) -> int:
+        return hash(self.spans)
+
     def pack(self) -> bytes:
         """As bytes: of 4 or 8 for each edge, little-endian, and one that says which."""
         code = _NARROW if not self._edges or self._edges[-1] < 1 << 32 else _WIDE
@@ -94,6 +104,10 @@ class Coverage:
         edges = self._edges
         for start, end in spans:
             if start >= end:
+                continue
+            if not edges or start > edges[-1]:
+                edges.append(start)
+                edges.append(end)
                 continue
             # An odd number of edges before a position: an interval is open there.
             low, high = bisect_left(edges, start), bisect_right(edges, end)

@@ -43,6 +43,15 @@ class Recorded:
     by: str
     at: float
 
+    @property
+    def in_force(self) -> Statement:
+        """The statement, without its date if that had come when it was recorded: a replica whose
+        clock is behind does not wait for it."""
+        statement = self.statement
+        if 0 < statement.effective_from <= self.at:
+            return replace(statement, effective_from=0)
+        return statement
+
 
 class ListShrunk(InvalidConfiguration):
     """A list lacks what it held before."""

@@ -200,7 +200,7 @@ class ConsentStore:
             return
         if mark[0] < known.mark[0]:  # another database in its place
             known = _Recorded()
-        new = [each.statement for each in consent_journal.read(connection, known.mark[0])]
+        new = [each.in_force for each in consent_journal.read(connection, known.mark[0])]
         ages = consent_journal.ages(connection)
         self._recorded = _Recorded(mark, [*known.statements, *new], ages)
         self._is_due = True

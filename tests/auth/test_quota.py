@@ -10,9 +10,9 @@ from auth.quota import (
     Coverage,
     QuotaExceeded,
     Span,
+    coverage_by_name,
     day_of,
     minute_of,
-    coverage_by_name,
     until_next_day,
     until_next_minute,
 )
@@ -52,6 +52,8 @@ def test_differencing_is_charged_the_union(first: list[Span], second: list[Span]
     together = Coverage(first + second)
     apart = Coverage(first).extended(second).extended(first)
     assert apart.spans == together.spans
+    assert Coverage(first).union(Coverage(second)).spans == together.spans
+    assert together.union(together).spans == together.spans
     assert apart.bases == len(positions(first) | positions(second))
 
 

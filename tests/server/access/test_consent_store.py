@@ -248,6 +248,18 @@ async def test_what_comes_into_effect_without_anybody_doing_anything(custodian: 
     assert custodian.store.current.version != version
 
 
+async def test_a_replica_whose_clock_is_behind(custodian: Custodian) -> None:
+    await custodian.store.refresh()
+    custodian.record("withdraw", "participant", "P-1", "", int(time.time()))
+    behind = ConsentStore(
+        custodian.database, lambda: custodian.datasets, None, lambda: time.time() - 300
+    )
+    await behind.refresh()
+    assert behind.current.withheld("D", "reads/a", time.time() - 300) == "consent.withdrawn"
+    await custodian.store.refresh()
+    assert behind.current.version == custodian.store.current.version
+
+
 async def test_a_map_that_changes(custodian: Custodian, caplog: pytest.LogCaptureFixture) -> None:
     custodian.record("withdraw", "participant", "P-3")
     await custodian.store.refresh()
