@@ -8,7 +8,8 @@ from collections.abc import Iterator
 MAX_DEPTH = 16
 
 # The closing quote is optional so that the search never starts again inside an unclosed string.
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+# Unrolled, so that no match is tried twice: possessive quantifiers are wrong in Python 3.11.2.
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from hashlib import sha256
 
 from auth.access_tokens import TokenVerifier
 from auth.bearer import bearer_token
@@ -33,7 +34,7 @@ class Authenticator:
         self._passports = passports
         self._handles = handles
         # The same object for the same caller: what policy found out of it is kept by that.
-        self._known: OrderedDict[str, Principal] = OrderedDict()
+        self._known: OrderedDict[bytes, Principal] = OrderedDict()
 
     async def principal(self, lines: Sequence[str]) -> Principal:
         """Who asks, by all `Authorization` lines of a request.
@@ -45,10 +46,13 @@ class Authenticator:
             return ANONYMOUS
         principal = self._verifier.cached(token)
         if principal is None:
-            principal = await self._other(token) or await self._verifier.verify(token)
-        if self._passports is not None and self._passports.asks_userinfo(principal.iss):
-            return self._same(token, await self._passports.of_userinfo(principal, token))
-        return principal
+            other = await self._other(token)
+            if other is not None:
+                return self._same(token, other)
+            principal = await self._verifier.verify(token)
+        if self._passports is None or not self._passports.asks_userinfo(principal.iss):
+            return principal
+        return self._same(token, await self._passports.of_userinfo(principal, token))
 
     def is_revoked(self, principal: Principal) -> bool:
         """Whether a caller, or the token it came with, is refused since."""
@@ -63,16 +67,16 @@ class Authenticator:
         if self._passports is None:
             return None
         if is_passport(token):
-            return self._same(token, await self._passports.of_passport(token))
-        found = await self._handles(token) if self._handles is not None else None
-        return None if found is None else self._same(token, found)
+            return await self._passports.of_passport(token)
+        return None if self._handles is None else await self._handles(token)
 
     def _same(self, token: str, principal: Principal) -> Principal:
         """The principal that this token gave before, if it is equal."""
-        known = self._known.get(token)
+        name = sha256(token.encode()).digest()  # tokens themselves are not kept
+        known = self._known.get(name)
         if known is not None and _is_same(known, principal):
             return known
-        self._known[token] = principal
+        self._known[name] = principal
         if len(self._known) > _MOST_KEPT:
             self._known.popitem(last=False)
         return principal

@@ -40,6 +40,7 @@ from server.database import Database
 from server.outbound import Outbound
 
 _LONGEST_KEY = 64 << 10  # bytes of a PEM file
+_LONGEST_ANSWER = 2 << 20  # bytes: UserInfo with all visas
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +129,15 @@ def open_access(
             wanted=lambda type_, value: policies.current.usable_visas(type_, value),
             keys=verifier.keys,
         )
-        store = ExchangeStore(database)
+        store = ExchangeStore(database, clock=clock, check=passports.check)
         exchange, handles = _exchange(passports, store, audit, proxies), store.find
+
+    def changed(policy: Policy) -> None:
+        verifier.keep(policy.claims_used)
+        if passports is not None:
+            passports.forget()
+
+    policies.changed = changed
     point = section.decision_point
     consents = ConsentStore(
         database, lambda: policies.current.datasets, note=audit.note, clock=clock
@@ -194,7 +202,9 @@ def _outbound(section: AuthSection, issuers: Iterable[TokenIssuer], trust: Trust
         urls += [visas.issuer, visas.jku]
         hosts |= visas.hosts
     named = [each for each in urls if each and "://" in each]
-    return Outbound(named, hosts=hosts, private_hosts=section.private_hosts)
+    return Outbound(
+        named, hosts=hosts, private_hosts=section.private_hosts, max_bytes=_LONGEST_ANSWER
+    )
 
 
 def _exchange(

@@ -30,6 +30,8 @@ class PolicyFile:
         self._path = path
         self._judge = judge
         self._note = note
+        self.changed: Callable[[Policy], None] = lambda policy: None
+        """Called with a policy that was taken up."""
         self.current = load_policy(path)
         judge(self.current)
         self._stamps = self._look(self.current.files)
@@ -53,6 +55,7 @@ class PolicyFile:
         is_another = policy.version != self.current.version
         self.current = policy
         self._stamps = await asyncio.to_thread(self._look, policy.files)
+        self.changed(policy)
         self.announce()
         return is_another
 

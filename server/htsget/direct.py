@@ -1,7 +1,7 @@
 """Direct delivery: the long verbatim ranges of a block are fetched from the store itself.
 
-For whole objects only. What is re-encoded, and what is short, still comes from us: as windows of the
-very block that a client would get without direct delivery.
+For whole objects only. What is re-encoded, and what is short, still comes from us: as windows of
+the very block that a client would get without direct delivery.
 """
 
 import logging
