@@ -50,7 +50,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
     )
     assert genes.projection.header == "minimal"
     assert genes.partial == "deny"
-    assert grants["G-MASKED"].projection.fields == {"QNAME", "POS", "SEQ"}
+    assert grants["G-MASKED"].projection.fields == frozenset({"QNAME", "POS", "SEQ"})
     assert grants["G-MASKED"].formats == {"BAM", "CRAM", "VCF", "BCF"}
     assert grants["G-CLIP"].who.any_of == (IdentityAtom("https://login.example/", "browser"),)
     assert policy.needs_visas
