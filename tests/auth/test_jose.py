@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, utils
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jws
@@ -360,6 +360,11 @@ def test_keys_of_another_kind_are_a_plain_no() -> None:
     token = KEYS["ES256"].sign(CLAIMS)
     with pytest.raises(InvalidCredential, match=r"token\.signature"):
         verify(parse(token), Key("es256", frozenset(("ES256",)), p384.public_key()))
+    weak = SigningKey("weak", "RS256", rsa.generate_private_key(65537, 1024))  # noqa: S505
+    with pytest.raises(InvalidCredential, match=r"token\.signature"):
+        verify(
+            parse(weak.sign(CLAIMS)), Key("weak", frozenset(("RS256",)), weak.private.public_key())
+        )
     der = utils.encode_dss_signature(1, 1)
     with pytest.raises(InvalidCredential, match=r"token\.signature"):
         verify(parse(f"{token.rpartition('.')[0]}.{segment(der)}"), key_of("ES256"))
