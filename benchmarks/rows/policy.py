@@ -1,4 +1,4 @@
-"""Decisions of policy: a large one against a small one, for callers it has seen and for new ones."""
+"""Decisions of policy: a large one against a small one, about callers known to it and new."""
 
 import time
 from collections.abc import Iterator

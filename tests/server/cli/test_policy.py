@@ -267,11 +267,8 @@ def test_diff_of_the_same_rights(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_diff_says_who_gains_and_loses_which_bases(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old = (
-        head()
-        + grant("A", ["chr1:1-20"])
-        + grant("B", sub="b", rest="[grant.limits]\nbases_per_day = 5")
-    )
+    limits = "[grant.limits]\nbases_per_day = 5"
+    old = head() + grant("A", ["chr1:1-20"]) + grant("B", sub="b", rest=limits)
     new = (
         head('["reads/d/*"]')
         + '[[deny]]\nid = "X"\ndataset = "D"\nregions = ["chr1:5-6"]\nexcept_for = ["B"]\n'
