@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from server.cli import audit, consent, policy, token
 from server.cli.locations import add_locations, location_settings
 from server.config import ConfigurationError
 from server.logs import configure_logging
@@ -52,6 +53,10 @@ def command_line() -> argparse.ArgumentParser:
     _add_explain(commands.add_parser("explain", help="show what a region costs and sends"))
     _add_index(commands.add_parser("index", help="build the indexes that are missing"))
     _add_refget(commands.add_parser("refget", help="add reference sequences, list, verify them"))
+    policy.add_arguments(commands.add_parser("policy", help="say who may see what, and why"))
+    token.add_arguments(commands.add_parser("token", help="mint tokens for tests, look at others"))
+    consent.add_arguments(commands.add_parser("consent", help="record who has withdrawn"))
+    audit.add_arguments(commands.add_parser("audit", help="verify and report what was sent"))
     return parser
 
 

@@ -12,7 +12,6 @@ from auth.audit_checkpoints import new_key, read_public_key, write_key
 from auth.errors import InvalidConfiguration
 from server.access.audit_chain import CHAIN
 from server.access.audit_export import InvalidExport, export_chain, manifest_of
-from server.cli.audit_reports import report, tail
 from server.cli.audit_verification import Evidence, verify_database, verify_export
 from server.cli.findings import counted
 from server.config import ConfigurationError, Settings, database_url, load_settings
@@ -69,6 +68,8 @@ def audit(options: argparse.Namespace) -> int:
             with _database(options, settings) as database:
                 return verify_database(database, evidence)
         with _database(options, settings) as database:
+            from server.cli.audit_reports import report, tail  # a server has no need of rich
+
             if options.action == "tail":
                 return tail(database, options.n, follow=options.follow, as_json=options.json)
             if options.action == "export":
