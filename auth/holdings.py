@@ -8,7 +8,7 @@ from auth.decision import AccessRequest, Limits, Projection
 from auth.grants import Met
 from auth.principal import Visa
 from auth.region_sets import RegionSet
-from auth.rights import Right, RightsIndex, Territories
+from auth.rights import Right, RightsIndex, Territories, TerritoryKey
 from auth.rules import Rule
 from formats.regions import Region
 
@@ -31,23 +31,28 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Holdings of one dataset that show records alike, in file order, with their regions: each by
-    itself (`own`), all together (`united`), and those together that may send a part (`clipping`).
+    """Holdings of one dataset that show records alike, in file order, with keys of their regions:
+    each by itself (`own`), all together (`united`), and those together that may send a part
+    (`clipping`). `datasets` are all that the object belongs to.
     """
 
     holdings: tuple[Holding, ...]
-    own: tuple[RegionSet, ...]
-    united: RegionSet
-    clipping: RegionSet
+    own: tuple[TerritoryKey, ...]
+    united: TerritoryKey
+    clipping: TerritoryKey
+    territories: Territories
     dataset: str
+    datasets: tuple[str, ...]
+    endpoint: str
     projection: Projection
     unsupported: tuple[str, ...]
     delivery: str
-    unite: Callable[[Iterable[Right]], RegionSet]
 
     def covers(self, request: AccessRequest) -> bool:
         """Whether it has all regions asked for; a header has none."""
-        return request.data_class == "header" or self.united.covers(request.regions)
+        return request.data_class == "header" or self.territories.at(self.united).covers(
+            request.regions
+        )
 
     def shows(self, request: AccessRequest) -> bool:
         """Whether it shows all fields and tags that are asked for by name."""
@@ -59,22 +64,27 @@ class Group:
     def whole(self, request: AccessRequest) -> "Answer":
         """All that is asked for: by the first grant that has it alone, or by those that have some
         of it together."""
-        for holding, own in zip(self.holdings, self.own, strict=True):
+        for holding, key in zip(self.holdings, self.own, strict=True):
+            own = self.territories.at(key)
             if request.data_class == "header" or own.covers(request.regions):
                 return self._answer((holding,), own)
-        return self._part(request.regions, self.holdings, clipped=False)
+        return self._part(request.regions, clipped=False)
 
     def part(self, request: AccessRequest) -> "Answer | None":
         """What it has of what is asked for, by grants that may send a part."""
-        if not self.clipping.meets(request.regions):
+        if not self.territories.at(self.clipping).meets(request.regions):
             return None
-        clips = tuple(each for each in self.holdings if each.right.clips)
-        return self._part(request.regions, clips, clipped=True)
+        return self._part(request.regions, clipped=True)
 
-    def _part(self, regions: Regions, among: tuple[Holding, ...], *, clipped: bool) -> "Answer":
-        own = {id(each): part for each, part in zip(self.holdings, self.own, strict=True)}
-        held = tuple(each for each in among if own[id(each)].meets(regions))
-        return self._answer(held, self.unite(each.right for each in held), clipped=clipped)
+    def _part(self, regions: Regions, *, clipped: bool) -> "Answer":
+        held = tuple(
+            holding
+            for holding, key in zip(self.holdings, self.own, strict=True)
+            if (holding.right.clips or not clipped) and self.territories.at(key).meets(regions)
+        )
+        rights = (each.right for each in held)
+        permitted = self.territories.of(rights, self.datasets, self.endpoint)
+        return self._answer(held, permitted, clipped=clipped)
 
     def _answer(
         self, held: tuple[Holding, ...], permitted: RegionSet, *, clipped: bool = False
@@ -112,11 +122,10 @@ def group_holdings(
     index: RightsIndex,
     endpoint: str,
 ) -> tuple[Group, ...]:
-    """Holdings by what they may be united with, each group where its first grant stands. `datasets`
-    are all that the object belongs to."""
+    """Holdings by what they may be united with, each group where its first grant stands."""
 
-    def unite(rights: Iterable[Right]) -> RegionSet:
-        return territories.of(rights, datasets, endpoint)
+    def key(held: Iterable[Holding]) -> TerritoryKey:
+        return territories.key((each.right for each in held), datasets, endpoint)
 
     found: dict[int, list[Holding]] = {}
     for holding in holdings:
@@ -124,14 +133,16 @@ def group_holdings(
     return tuple(
         Group(
             holdings=tuple(held),
-            own=tuple(unite((each.right,)) for each in held),
-            united=unite(each.right for each in held),
-            clipping=unite(each.right for each in held if each.right.clips),
+            own=tuple(key((each,)) for each in held),
+            united=key(held),
+            clipping=key(each for each in held if each.right.clips),
+            territories=territories,
             dataset=index.dataset_ids[held[0].right.dataset],
+            datasets=datasets,
+            endpoint=endpoint,
             projection=held[0].right.projection,
             unsupported=held[0].right.unsupported,
             delivery=held[0].right.delivery,
-            unite=unite,
         )
         for held in found.values()
     )

@@ -6,7 +6,7 @@ Territories   what is left of the regions of grants when denials are taken away,
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import reduce
@@ -21,9 +21,12 @@ from auth.principal import Principal
 from auth.region_sets import EVERYTHING, NOTHING, PLACED, RegionSet
 from formats.regions import UNPLACED, Region
 
-_MOST_BORDERS = 8 << 20  # of sets kept for being asked again: 64 MiB
+_MOST_BORDERS = 32 << 20  # of sets kept for being asked again: 256 MiB
+_BORDERS_OF_ONE = 64  # what a set costs besides
 
 RegionTexts = tuple[str, ...]
+TerritoryKey = tuple[frozenset[int], bool]
+_Part = tuple[RegionTexts, frozenset[RegionTexts]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,8 +148,8 @@ def _midnight(day: date) -> float:
 class Territories:
     """What rights open on an object of some datasets: their regions without those denied.
 
-    Made when they are first asked for, and kept, since one set may have a panel's 200,000 intervals
-    and serve ten thousand grants.
+    Made when they are first asked for, and kept as far as there is room, since one set may have a
+    panel's 200,000 intervals and serve ten thousand grants. Others hold keys, not sets.
     """
 
     def __init__(self, document: PolicyDocument) -> None:
@@ -155,25 +158,47 @@ class Territories:
         for deny in document.denies:
             if deny.regions:
                 self._denies.setdefault(deny.dataset, []).append(deny)
+        self._parts: list[_Part] = []
+        self._numbers: dict[_Part, int] = {}
         self._kept: OrderedDict[object, RegionSet] = OrderedDict()
         self._borders = 0
 
     def of(self, rights: Iterable[Right], datasets: Iterable[str], endpoint: str) -> RegionSet:
         """The united regions of rights; the denials of all the datasets count for each of them."""
-        parts = frozenset((right.regions, self._denied(right.id, datasets)) for right in rights)
-        placed_only = endpoint != "reads"
-        key = (parts, placed_only)
-        found = self._kept.get(key)
-        if found is None:
-            found = reduce(RegionSet.union, (self._part(*part) for part in parts), NOTHING)
-            found = self._keep(key, found.for_placed_records() if placed_only else found)
-        else:
-            self._kept.move_to_end(key)
-        return found
+        return self.at(self.key(rights, datasets, endpoint))
 
-    def named(self, texts: RegionTexts) -> RegionSet:
-        """The regions of a rule's texts, with nothing taken away."""
-        return self._kept.get(texts) or self._keep(texts, region_set(texts, self._panels))
+    def key(self, rights: Iterable[Right], datasets: Iterable[str], endpoint: str) -> TerritoryKey:
+        """What `at` gives the same regions for. Of endpoints only reads know unplaced records."""
+        parts = ((right.regions, self._denied(right.id, datasets)) for right in rights)
+        return frozenset(map(self._number, parts)), endpoint == "reads"
+
+    def at(self, key: TerritoryKey) -> RegionSet:
+        """The regions that a key stands for."""
+        numbers, has_unplaced = key
+        if len(numbers) == 1:
+            (number,) = numbers
+            found = self._part(number)
+        else:
+            parts = map(self._part, numbers)
+            found = self._kept_or(numbers, lambda: reduce(RegionSet.union, parts, NOTHING))
+        return found if has_unplaced else found.for_placed_records()
+
+    def _part(self, number: int) -> RegionSet:
+        texts, denied = self._parts[number]
+        if not denied and len(texts) == 1 and texts[0].startswith(PANEL):
+            return region_set(texts, self._panels)
+        return self._kept_or(number, lambda: self._without(texts, denied))
+
+    def _without(self, texts: RegionTexts, denied: Iterable[RegionTexts]) -> RegionSet:
+        taken = (region_set(each, self._panels) for each in denied)
+        return reduce(RegionSet.difference, taken, region_set(texts, self._panels))
+
+    def _number(self, part: _Part) -> int:
+        number = self._numbers.get(part)
+        if number is None:
+            number = self._numbers[part] = len(self._parts)
+            self._parts.append(part)
+        return number
 
     def _denied(self, grant: str, datasets: Iterable[str]) -> frozenset[RegionTexts]:
         return frozenset(
@@ -183,20 +208,14 @@ class Territories:
             if grant not in deny.except_for
         )
 
-    def _part(self, texts: RegionTexts, denied: frozenset[RegionTexts]) -> RegionSet:
-        if not denied:
-            return self.named(texts)
-        key = (texts, denied)
-        return self._kept.get(key) or self._keep(
-            key, reduce(RegionSet.difference, map(self.named, denied), self.named(texts))
-        )
-
-    def _keep(self, key: object, made: RegionSet) -> RegionSet:
-        self._kept[key] = made
-        self._borders += made.size + 64
-        while self._borders > _MOST_BORDERS and len(self._kept) > 1:
-            self._borders -= self._kept.popitem(last=False)[1].size + 64
-        return made
+    def _kept_or(self, key: object, make: Callable[[], RegionSet]) -> RegionSet:
+        found = self._kept.get(key)
+        if found is None:
+            found = self._kept[key] = make()
+            self._borders += found.size + _BORDERS_OF_ONE
+            while self._borders > _MOST_BORDERS and len(self._kept) > 1:
+                self._borders -= self._kept.popitem(last=False)[1].size + _BORDERS_OF_ONE
+        return found
 
 
 def region_set(texts: RegionTexts, panels: Mapping[str, Panel]) -> RegionSet:
