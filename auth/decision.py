@@ -6,7 +6,7 @@ Regions are of `formats.regions`: by name, 0-based and half-open; `UNPLACED` is 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Protocol
 
@@ -62,17 +62,17 @@ class Projection:
     mode: str = "exact"
     crypt4gh: str = "off"
     nonvariant_sites: str = "drop"
+    digest: str = field(init=False, repr=False, compare=False)
+    """`sha256:` and the digest of the canonical form, for audit and capabilities."""
 
-    @property
-    def digest(self) -> str:
-        """`sha256:` and the digest of the canonical form, for audit and capabilities."""
+    def __post_init__(self) -> None:
         members = {
-            name: sorted(value) if isinstance(value, frozenset) else value
-            for name, value in asdict(self).items()
-            if value is not None
+            each.name: sorted(value) if isinstance(value, frozenset) else value
+            for each in fields(self)
+            if each.init and (value := getattr(self, each.name)) is not None
         }
         text = json.dumps(members, sort_keys=True, separators=(",", ":"))
-        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+        object.__setattr__(self, "digest", f"sha256:{hashlib.sha256(text.encode()).hexdigest()}")
 
     @property
     def unsupported(self) -> tuple[str, ...]:

@@ -83,6 +83,7 @@ class Gate:
         self._bind_address = bind_address
         self._clock = clock
         self._streams = LiveStreams()
+        self._versions = ("", ""), ("", "")
         self._watching: asyncio.Task[None] | None = None
         self._looked = time.monotonic()
 
@@ -105,10 +106,10 @@ class Gate:
     @property
     def versions(self) -> tuple[str, str]:
         """What capabilities carry of policy and of consent."""
-        return (
-            _short(self._policies.current.version),
-            _short(self._consents.current.version),
-        )
+        full = self._policies.current.version, self._consents.current.version
+        if full != self._versions[0]:
+            self._versions = full, (_short(full[0]), _short(full[1]))
+        return self._versions[1]
 
     def governs(self, endpoint: str, object_id: str) -> bool:
         """Whether policy decides about an id."""
@@ -241,7 +242,7 @@ class Gate:
         with self._streams.watch(visit.request, capability) as stream:
             await self.reassess(visit, capability)  # from here on, a withdrawal finds the stream
             length = byte_range[1] - byte_range[0]
-            lease = await self._begin(visit, capability, intent, length)
+            stream.lease = await self._begin(visit, capability, intent, length)
             outcome = "aborted"
             try:
                 yield
@@ -261,8 +262,8 @@ class Gate:
                         ms=visit.milliseconds,
                     )
                 )
-                if lease is not None:
-                    await self._ledger.end_stream(lease, sent)
+                if stream.lease is not None:
+                    await self._ledger.end_stream(stream.lease, sent)
 
     async def _begin(
         self, visit: Visit, capability: Capability, intent: Event, length: int
@@ -363,8 +364,11 @@ class Gate:
         """See what policy and consent say now, and stop what they no longer allow."""
         await self._policies.refresh()
         await self._consents.refresh()
-        await self._ledger.heartbeat()
         self._looked = time.monotonic()
+        lost = await self._ledger.heartbeat()
+        for stream in self._streams:
+            if stream.lease in lost:  # others may have begun in its place
+                stream.stop("quota.lease_lost")
         await self._cut()
 
     async def _cut(self) -> None:

@@ -8,6 +8,8 @@ from auth.trust import Trust
 from server.auth_settings import AuthSection, Issuer
 from server.outbound import Outbound
 
+_LONGEST_ANSWER = 2 << 20  # bytes: UserInfo with all visas
+
 
 def token_issuers(configured: Iterable[Issuer], trust: Trust) -> Mapping[str, TokenIssuer]:
     """Who makes access tokens: those of the settings, and the brokers. `InvalidConfiguration`."""
@@ -49,4 +51,6 @@ def way_out(section: AuthSection, issuers: Iterable[TokenIssuer], trust: Trust) 
         urls += [visas.issuer, visas.jku]
         hosts |= visas.hosts
     named = [each for each in urls if each and "://" in each]
-    return Outbound(named, hosts=hosts, private_hosts=section.private_hosts)
+    return Outbound(
+        named, hosts=hosts, private_hosts=section.private_hosts, max_bytes=_LONGEST_ANSWER
+    )

@@ -14,14 +14,16 @@ MOST_STREAMS = 64
 
 
 class LiveStream:
-    """A block that is being sent. `cut` is the code of why it was stopped, "" if it was not."""
+    """A block that is being sent. `cut` is the code of why it was stopped, "" if it was not;
+    `lease` is what it holds where streams are limited."""
 
-    __slots__ = ("_request", "capability", "cut")
+    __slots__ = ("_request", "capability", "cut", "lease")
 
     def __init__(self, request: web.Request, capability: Capability) -> None:
         self._request = request
         self.capability = capability
         self.cut = ""
+        self.lease: str | None = None
 
     def stop(self, rule: str) -> None:
         """Drop the connection: what was sent must not look complete."""

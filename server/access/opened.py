@@ -1,7 +1,7 @@
 """The parts of access control, opened together and closed in turn."""
 
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -18,7 +18,6 @@ from auth.passports import PassportReader
 from auth.policy import Policy
 from auth.principal import Principal
 from auth.revocations import Revocations
-from auth.token_issuer import TokenIssuer
 from auth.trust import Trust
 from auth.trust_document import load_trust
 from server.access import events
@@ -30,17 +29,17 @@ from server.access.decision_point import DecisionPoint
 from server.access.events import Visit
 from server.access.exchange import ExchangeRoutes, ExchangeStore
 from server.access.gate import Gate
+from server.access.issuers import token_issuers, way_out
 from server.access.peer import Network, networks, peer_of
 from server.access.policy_file import PolicyFile
 from server.access.quota_ledger import QuotaLedger
 from server.access.territory import Territory
 from server.access.ticket_store import TicketStore
-from server.auth_settings import AuthSection, Issuer
+from server.auth_settings import AuthSection
 from server.database import Database
 from server.outbound import Outbound
 
 _LONGEST_KEY = 64 << 10  # bytes of a PEM file
-_LONGEST_ANSWER = 2 << 20  # bytes: UserInfo with all visas
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +107,8 @@ def open_access(
         _check_trust(policy, section, trust)
 
     policies = PolicyFile(policy, check, audit.note)
-    issuers = _issuers(section.issuers, trust)
-    outbound = _outbound(section, issuers.values(), trust)
+    issuers = token_issuers(section.issuers, trust)
+    outbound = way_out(section, issuers.values(), trust)
     revoked = Revocations(section.revoked)
     verifier = TokenVerifier(
         list(issuers.values()),
@@ -160,51 +159,6 @@ def open_access(
     administrators = frozenset((each.iss, each.sub) for each in section.administrators)
     admin = AdminRoutes(gate, consents.record, administrators)
     return Access(gate, policies, outbound, verifier, passports, exchange, admin)
-
-
-def _issuers(configured: Iterable[Issuer], trust: Trust) -> Mapping[str, TokenIssuer]:
-    """Who makes access tokens: those of the settings, and the brokers."""
-    issuers = {name: broker.tokens for name, broker in trust.brokers.items()}
-    for each in configured:
-        if each.issuer in issuers:
-            raise InvalidConfiguration(
-                f"auth.issuers: {each.issuer} is a broker in auth.passports; describe it there only"
-            )
-        secret = each.introspection_secret
-        issuers[each.issuer] = TokenIssuer(
-            issuer=each.issuer,
-            audiences=frozenset(each.audience),
-            client_ids=frozenset(each.client_ids),
-            algorithms=frozenset(each.algorithms),
-            scopes=frozenset(each.scopes),
-            jwks_url=each.jwks_url,
-            jwks_file=each.jwks_file,
-            hosts=frozenset(each.hosts),
-            allow_missing_aud=each.allow_missing_aud,
-            max_token_lifetime=each.max_token_lifetime,
-            leeway=each.leeway,
-            introspection_url=each.introspection_url or "",
-            introspection_client=each.introspection_client or "",
-            introspection_secret="" if secret is None else secret.get_secret_value(),
-        )
-    return issuers
-
-
-def _outbound(section: AuthSection, issuers: Iterable[TokenIssuer], trust: Trust) -> Outbound:
-    """The way out, to whom the settings and the trust file name, and to nobody else."""
-    urls: list[str | None] = [section.decision_point]
-    hosts: set[str] = set()
-    for issuer in issuers:
-        urls += [issuer.issuer, issuer.jwks_url, issuer.introspection_url]
-        hosts |= issuer.hosts
-    urls += [broker.userinfo_url for broker in trust.brokers.values()]
-    for visas in trust.visa_issuers.values():
-        urls += [visas.issuer, visas.jku]
-        hosts |= visas.hosts
-    named = [each for each in urls if each and "://" in each]
-    return Outbound(
-        named, hosts=hosts, private_hosts=section.private_hosts, max_bytes=_LONGEST_ANSWER
-    )
 
 
 def _exchange(
