@@ -7,7 +7,7 @@ clipped; erin's grant needs records rewritten, frank's has limits; the whole wor
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,12 +145,19 @@ class Guarded:
         return [each for each in await self.records() if each["event"] == kind]
 
 
-def settings_of(data: Path, broker: Broker, policy: Path, database: str, **auth: Any) -> Settings:
+def settings_of(
+    data: Path,
+    broker: Broker,
+    policy: Path,
+    database: str,
+    server: Mapping[str, Any] | None = None,
+    **auth: Any,
+) -> Settings:
     """Settings of one controlled location called `study`."""
     issuers = [{"issuer": broker.issuer, "audience": AUDIENCE, "jwks_url": broker.jku}]
     values = {
         "locations": [{"url": str(data), "name": "study"}],
-        "server": {"secret": SECRET},
+        "server": {"secret": SECRET, **(server or {})},
         "database": {"url": database},
         "auth": {"policy": str(policy), "issuers": issuers, **auth},
     }
@@ -165,15 +172,19 @@ async def guarded(
     data: Path,
     directory: Path,
     *,
-    policy: str | None = None,
+    policy: str | Callable[[str], str] = usual_policy,
     database: str = "",
+    broker: Broker | None = None,
+    server: Mapping[str, Any] | None = None,
     **auth: Any,
 ) -> AsyncIterator[Guarded]:
-    """Serve until the block ends."""
-    broker = Broker()
+    """Serve until the block ends. `policy` may be made from the name of the issuer, and values of
+    the section `auth` from the broker."""
+    broker = broker or Broker()
     async with broker.serving():
         path = directory / "policy.toml"
-        path.write_text(usual_policy(broker.issuer) if policy is None else policy)
+        path.write_text(policy if isinstance(policy, str) else policy(broker.issuer))
         url = database or f"sqlite:///{directory}/state.db"
-        async with serving(settings_of(data, broker, path, url, **auth)) as live:
+        values = {name: each(broker) if callable(each) else each for name, each in auth.items()}
+        async with serving(settings_of(data, broker, path, url, server, **values)) as live:
             yield Guarded(live, broker, path, url)
