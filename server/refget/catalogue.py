@@ -70,6 +70,7 @@ class SequenceCatalogue:
         self._database = database
         self._served = frozenset(served)
         self._kept: OrderedDict[SequenceId, tuple[float, KnownSequence]] = OrderedDict()
+        self._authorities: tuple[float, list[str]] | None = None
 
     def serve(self, served: Iterable[str]) -> None:
         """From now on these are the files in the locations."""
@@ -109,12 +110,20 @@ class SequenceCatalogue:
 
     def look_up(self, connection: Connection, wanted: SequenceId) -> KnownSequence | None:
         """The same, on a connection."""
-        if isinstance(wanted, UnknownId):
-            return None
-        found = self._sequences(connection, connection.scalars(_ids(wanted)).all())
+        found = self.look_up_all(connection, wanted)
         if len(found) > 1:
             raise AmbiguousId("several sequences have this name; ask for one by its digest")
         return found[0] if found else None
+
+    def look_up_all(
+        self, connection: Connection, wanted: SequenceId, most: int | None = None
+    ) -> list[KnownSequence]:
+        """The sequences that an id may mean, which are several for a name only; none if there are
+        more than `most` of them."""
+        numbers = self._numbers(connection, wanted)
+        if most is not None and len(numbers) > most:
+            return []
+        return self._sequences(connection, numbers)
 
     async def find_all(self, trunc512s: Sequence[str]) -> dict[str, KnownSequence]:
         """The sequences of some hundred digests, by these; of those that are there."""
@@ -155,14 +164,38 @@ class SequenceCatalogue:
         return {name: frozenset(md5s) for name, md5s in found.items()}
 
     async def authorities(self) -> list[str]:
-        """Who gave names to sequences, sorted; digests are no names."""
-        names = select(ALIASES.c.authority).where(ALIASES.c.authority.not_in(RESERVED_NAMESPACES))
-        ordered = names.distinct().order_by(ALIASES.c.authority)
-        return await self._database.execute(lambda each: list(each.scalars(ordered)))
+        """Who gave names to sequences, sorted; digests are no names. Some seconds old at most."""
+        kept = self._authorities
+        if kept is None or time.monotonic() - kept[0] > _SECONDS:
+            found = await self._database.execute(self._find_authorities)
+            kept = self._authorities = (time.monotonic(), found)
+        return kept[1]
 
     def forget(self) -> None:
         """Look everything up anew."""
         self._kept.clear()
+        self._authorities = None
+
+    def _find_authorities(self, connection: Connection) -> list[str]:
+        named = select(ALIASES.c.authority, FILES.c.source, FILES.c.url).distinct()
+        named = named.join(PLACES, PLACES.c.sequence == ALIASES.c.sequence)
+        named = named.join(FILES, FILES.c.id == PLACES.c.file)
+        rows = connection.execute(named.where(ALIASES.c.authority.not_in(RESERVED_NAMESPACES)))
+        return sorted({row.authority for row in rows if self._is_there(row.source, row.url)})
+
+    def _numbers(self, connection: Connection, wanted: SequenceId) -> Sequence[int]:
+        """The numbers of the sequences that an id may mean."""
+        if isinstance(wanted, UnknownId):
+            return []
+        if not isinstance(wanted, AliasId) or wanted.namespace is not None:
+            return connection.scalars(_ids(wanted)).all()
+        # What a file calls its records counts only where the file itself is there.
+        recorded = select(PLACES.c.sequence, FILES.c.source, FILES.c.url)
+        recorded = recorded.join(FILES, FILES.c.id == PLACES.c.file)
+        rows = connection.execute(recorded.where(PLACES.c.name == wanted.alias))
+        found = {row.sequence for row in rows if self._is_there(row.source, row.url)}
+        named = select(ALIASES.c.sequence).where(ALIASES.c.alias == wanted.alias)
+        return sorted(found.union(connection.scalars(named)))
 
     def _sequences(self, connection: Connection, numbers: Sequence[int]) -> list[KnownSequence]:
         """Those that have a place now."""
@@ -208,27 +241,14 @@ class SequenceCatalogue:
 
 
 def _ids(wanted: SequenceId) -> Select[int]:
-    """The sequences that an id may name; UnknownId names none."""
+    """The sequences of a digest, or of an authority's name."""
     if isinstance(wanted, Md5Id):
         # Not by the M5 of a sequence with more than letters: what is served has another MD5.
         return select(SEQUENCES.c.id).where(SEQUENCES.c.md5 == wanted.md5)
     if isinstance(wanted, TruncatedId):
         return select(SEQUENCES.c.id).where(SEQUENCES.c.trunc512 == wanted.digest.hex())
     if isinstance(wanted, AliasId):
-        return _called(wanted.namespace, wanted.alias)
+        return select(ALIASES.c.sequence).where(
+            ALIASES.c.authority == wanted.namespace, ALIASES.c.alias == wanted.alias
+        )
     raise TypeError("an id that no sequence can have")
-
-
-def _called(authority: str | None, name: str) -> Select[int]:
-    """The sequences of a name: of one authority, or of any and of any file's record."""
-    if authority is not None:
-        return _named(authority, name)
-    recorded = select(PLACES.c.sequence.label("id")).where(PLACES.c.name == name)
-    named = select(ALIASES.c.sequence.label("id")).where(ALIASES.c.alias == name)
-    return select(union(recorded, named).subquery().c.id)
-
-
-def _named(authority: str, alias: str) -> Select[int]:
-    return select(ALIASES.c.sequence.label("id")).where(
-        ALIASES.c.authority == authority, ALIASES.c.alias == alias
-    )

@@ -6,10 +6,11 @@ the sequences lie in: the same digest always gives the same bytes, so a broken t
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import accumulate
+from types import MappingProxyType
 
 from aiohttp import hdrs, web
 
@@ -19,6 +20,7 @@ from server.refget.catalogue import KnownSequence, SequenceCatalogue
 from server.refget.collection_store import Member
 from server.refget.fasta_text import LINE, lines_of, residue_before, text_size
 from server.refget.files import SequenceFiles, SequenceUnavailable
+from server.refget.restricted import CONFINED
 from server.refget.sending import send_stream, stream_residues
 
 _AHEAD = 200  # sequences that are looked up at a time
@@ -31,27 +33,20 @@ _SHORT = "public, max-age=300"
 @dataclass(frozen=True, slots=True)
 class CollectionDownloads:
     """Handlers over the parts that do the work. `members`: the sequences of a collection; raises
-    for one that is unknown."""
+    for one that is unknown. `confined`: they are not for everybody."""
 
     catalogue: SequenceCatalogue
     files: SequenceFiles
     members: Callable[[str], Awaitable[list[Member]]]
-
-    def add_to(self, app: web.Application) -> None:
-        """Register `/collection/{digest}/…`."""
-        app.router.add_get("/collection/{digest}/fasta", self.fasta)
-        app.router.add_get("/collection/{digest}/fai", self.fai)
-        app.router.add_get("/collection/{digest}/chrom.sizes", self.chrom_sizes)
-        app.router.add_get("/collection/{digest}/dict", self.dictionary)
+    confined: bool = False
 
     async def fasta(self, request: web.Request) -> web.StreamResponse:
         """All sequences as FASTA, or a `Range` of that text."""
         digest = request.match_info["digest"]
         layout = await asyncio.to_thread(_Layout, await self.members(digest))
-        headers = _headers(digest, "fa", "text/x-fasta", _IMMUTABLE)
+        headers = self._headers(request, "fa", "text/x-fasta", _IMMUTABLE)
         headers[hdrs.ACCEPT_RANGES] = "bytes"
         etag = headers[hdrs.ETAG] = f'"{digest}.fasta"'
-        request[OBJECT] = digest
         if if_none_match_holds(request.headers.getall(hdrs.IF_NONE_MATCH, ()), etag):
             return web.Response(status=304, headers=headers)
         asked = block_range(
@@ -90,13 +85,22 @@ class CollectionDownloads:
         write: Callable[[Sequence[Member]], str],
         cache_control: str,
     ) -> web.StreamResponse:
-        digest = request.match_info["digest"]
-        members = await self.members(digest)
-        request[OBJECT] = digest
+        members = await self.members(request.match_info["digest"])
+        headers = self._headers(request, extension, "text/plain", cache_control)
         body = (await asyncio.to_thread(write, members)).encode()
-        return web.Response(
-            body=body, headers=_headers(digest, extension, "text/plain", cache_control)
-        )
+        return web.Response(body=body, headers=headers)
+
+    def _headers(
+        self, request: web.Request, extension: str, media_type: str, cache_control: str
+    ) -> dict[str, str]:
+        digest = request.match_info["digest"]
+        if not self.confined:
+            request[OBJECT] = digest
+        return {
+            hdrs.CONTENT_TYPE: f"{media_type}; charset=utf-8",
+            hdrs.CACHE_CONTROL: CONFINED if self.confined else cache_control,
+            hdrs.CONTENT_DISPOSITION: f'attachment; filename="{digest}.{extension}"',
+        }
 
     async def _text(self, layout: "_Layout", start: int, end: int) -> AsyncGenerator[bytes, None]:
         """The bytes `[start, end)` of the FASTA."""
@@ -132,6 +136,19 @@ class CollectionDownloads:
                 part = lines[skip : skip + left]
                 skip, left = max(skip - len(lines), 0), left - len(part)
                 yield part
+
+
+Download = Callable[[CollectionDownloads, web.Request], Awaitable[web.StreamResponse]]
+
+DOWNLOADS: Mapping[str, Download] = MappingProxyType(
+    {
+        "fasta": CollectionDownloads.fasta,
+        "fai": CollectionDownloads.fai,
+        "chrom.sizes": CollectionDownloads.chrom_sizes,
+        "dict": CollectionDownloads.dictionary,
+    }
+)
+"""What can be had of a collection, by what stands behind its digest."""
 
 
 class _Layout:
@@ -170,14 +187,6 @@ async def _gathered(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes
 
 def _title(member: Member) -> bytes:
     return f">{member.name}\n".encode()
-
-
-def _headers(digest: str, extension: str, media_type: str, cache_control: str) -> dict[str, str]:
-    return {
-        hdrs.CONTENT_TYPE: f"{media_type}; charset=utf-8",
-        hdrs.CACHE_CONTROL: cache_control,
-        hdrs.CONTENT_DISPOSITION: f'attachment; filename="{digest}.{extension}"',
-    }
 
 
 def _fai(members: Sequence[Member]) -> str:

@@ -3,8 +3,8 @@
 import asyncio
 import re
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -17,10 +17,11 @@ from server.errors import InvalidInput, NotFound
 from server.http_range import if_none_match_holds
 from server.limits import OBJECT, read_body
 from server.refget.catalogue import SequenceCatalogue, SequencePending
-from server.refget.collection_downloads import CollectionDownloads
+from server.refget.collection_downloads import DOWNLOADS, CollectionDownloads, Download
 from server.refget.collection_store import CollectionStore, Level2, Member
 from server.refget.comparison import compare
 from server.refget.files import SequenceFiles
+from server.refget.restricted import CONFINED, AskedCollection, RestrictedSequences, give
 from server.refget.seqcol import ATTRIBUTES, read_level2
 from server.refget.service_info import collections_info
 from server.service_info import Service
@@ -50,7 +51,9 @@ class CollectionRoutes:
     """Handlers over the parts that do the work.
 
     `strict`: compare as the specification has it where the compliance suite differs. `is_pending`:
-    whether there are files of which nobody knows yet what they hold.
+    whether there are files of which nobody knows yet what they hold. `restricted`: what the store
+    does not show, for who may have it; a copy with another store, which is `confined`, answers
+    them.
     """
 
     database: Database
@@ -60,27 +63,57 @@ class CollectionRoutes:
     service: Service
     strict: bool
     is_pending: Callable[[], bool]
+    restricted: RestrictedSequences | None = None
+    confined: bool = False
     _threads: asyncio.Semaphore = field(
-        init=False, repr=False, default_factory=partial(asyncio.Semaphore, _THREADS)
+        repr=False, default_factory=partial(asyncio.Semaphore, _THREADS)
     )
     _bodies: asyncio.Semaphore = field(
-        init=False, repr=False, default_factory=partial(asyncio.Semaphore, _BODIES)
+        repr=False, default_factory=partial(asyncio.Semaphore, _BODIES)
     )
-    _reading: asyncio.Semaphore = field(
-        init=False, repr=False, default_factory=partial(asyncio.Semaphore, 1)
-    )
+    _reading: asyncio.Semaphore = field(repr=False, default_factory=partial(asyncio.Semaphore, 1))
 
     def add_to(self, app: web.Application) -> None:
         """Register `/service-info`, `/collection/…`, `/comparison/…`, `/list/…`, `/attribute/…`."""
-        add = app.router.add_get
+        add, routes = app.router.add_get, CollectionRoutes
         add("/service-info", self.service_info)
-        add("/collection/{digest}", self.collection)
-        add("/comparison/{a}/{b}", self.comparison)
-        app.router.add_post("/comparison/{a}", self.comparison_with_body)
+        add("/collection/{digest}", self._for_all(routes.collection))
+        add("/comparison/{a}/{b}", self._for_all(routes.comparison))
+        post = self._for_all(routes.comparison_with_body)
+        app.router.add_post("/comparison/{a}", post)
         add("/list/collection", self.collections)
         add("/list/attributes/{attribute}", self.attributes)
-        add("/attribute/collection/{attribute}/{digest}", self.attribute)
-        CollectionDownloads(self.catalogue, self.files, self.members).add_to(app)
+        add("/attribute/collection/{attribute}/{digest}", self._for_all(routes.attribute))
+        for name, handler in DOWNLOADS.items():
+            download = self._for_all(partial(_download, handler), whole=name == "fasta")
+            add(f"/collection/{{digest}}/{name}", download)
+
+    def _for_all(
+        self,
+        handler: Callable[["CollectionRoutes", web.Request], Awaitable[web.StreamResponse]],
+        *,
+        whole: bool = False,
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """A handler of what everybody sees; and if that is nothing, of what the caller may see.
+        `whole`: it tells residues. Whoever may not see more gets the answer that all get."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            try:
+                return await handler(self, request)
+            except (NotFound, SequencePending):
+                if self.restricted is None:
+                    raise
+                caller = await self.restricted.guard.meet(request)
+                asked = _asked(request)
+                given = await self.restricted.collections(caller, asked, whole=whole)
+                if given is None:
+                    await caller.refused()
+                    raise
+            view, permits = given
+            own = replace(self, store=view.collections, catalogue=view.catalogue, confined=True)
+            return await give(request, permits, partial(handler, own, request))
+
+        return answer
 
     async def service_info(self, request: web.Request) -> web.StreamResponse:
         """What this server can do, with the schema of its collections."""
@@ -94,15 +127,18 @@ class CollectionRoutes:
         levels = request.query.getall("level", ["2"])
         if levels not in (["1"], ["2"]):
             raise InvalidInput("level is 1 or 2")
-        level = levels[0]
-        request[OBJECT] = digest
-        tag = f"{digest}.{level}"
-        if level == "1":
+        tag = f"{digest}.{levels[0]}"
+        make: Callable[[], bytes]
+        weight = 0
+        if levels == ["1"]:
             level1 = await self._found(lambda each: self.store.level1(each, digest))
             make = partial(orjson.dumps, level1, option=orjson.OPT_SORT_KEYS)
-            return await self._answer(request, make, _LONG, tag=tag)
-        level2 = await self._level2(digest)
-        return await self._answer(request, level2.json, _LONG, tag=tag, weight=level2.weight)
+        else:
+            level2 = await self._level2(digest)
+            make, weight = level2.json, level2.weight
+        if not self.confined:
+            request[OBJECT] = digest
+        return await self._answer(request, make, _LONG, tag=tag, weight=weight)
 
     async def comparison(self, request: web.Request) -> web.StreamResponse:
         """How two collections differ."""
@@ -203,7 +239,7 @@ class CollectionRoutes:
         that go into it, of which many take a thread, one of `threads`."""
         headers = {
             hdrs.CONTENT_TYPE: "application/json",
-            hdrs.CACHE_CONTROL: cache_control,
+            hdrs.CACHE_CONTROL: CONFINED if self.confined else cache_control,
             hdrs.VARY: hdrs.ACCEPT_ENCODING,
         }
         compresses = _takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
@@ -220,6 +256,21 @@ class CollectionRoutes:
         if is_compressed:
             headers[hdrs.CONTENT_ENCODING] = "gzip"
         return web.Response(body=body, headers=headers)
+
+
+async def _download(
+    handler: Download, routes: CollectionRoutes, request: web.Request
+) -> web.StreamResponse:
+    parts = CollectionDownloads(routes.catalogue, routes.files, routes.members, routes.confined)
+    return await handler(parts, request)
+
+
+def _asked(request: web.Request) -> list[AskedCollection]:
+    """The collections that the path of a request names."""
+    named = request.match_info
+    if "digest" in named:
+        return [AskedCollection(named["digest"], named.get("attribute", ""))]
+    return [AskedCollection(named[name]) for name in ("a", "b") if name in named]
 
 
 async def _in_thread(threads: asyncio.Semaphore, work: Callable[[], T]) -> T:

@@ -5,11 +5,11 @@ locations count only while those locations are served.
 """
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Row, Select, select
 
 from server.refget.digests import Digests
 from server.refget.registry import Source
@@ -112,6 +112,17 @@ class CollectionStore:
             for row in rows
         ]
 
+    def urls(self, connection: Connection, digest: str) -> list[str]:
+        """The files that hold a collection."""
+        return [row.url for row in self._files(connection, [digest])]
+
+    def urls_having(self, connection: Connection, name: str, digest: str) -> list[str]:
+        """The files that hold a collection with this attribute; none for one that is transient, or
+        that is no attribute."""
+        if name not in LEVEL_1 or _value(connection, name, digest) is None:
+            return []
+        return [row.url for row in self._files(connection, _having([(name, digest)]))]
+
     def page(
         self, connection: Connection, filters: Sequence[tuple[str, str]], page: int, size: int
     ) -> tuple[list[str], int]:
@@ -133,16 +144,20 @@ class CollectionStore:
         self, connection: Connection, among: Sequence[str] | Select[str] | None = None
     ) -> dict[str, int]:
         """The collections that are there, of all or of some, each with the number of a file."""
+        return {row.collection: row.id for row in self._files(connection, among)}
+
+    def _files(
+        self, connection: Connection, among: Sequence[str] | Select[str] | None
+    ) -> Iterator[Row[str | None, int, str, str]]:
+        """The files that are there and hold a collection."""
         chosen = select(FILES.c.collection, FILES.c.id, FILES.c.source, FILES.c.url).where(
             FILES.c.collection.is_not(None), FILES.c.complete
         )
         if among is not None:
             chosen = chosen.where(FILES.c.collection.in_(among))
-        return {
-            row.collection: row.id
-            for row in connection.execute(chosen)
-            if row.source != Source.LOCATION or row.url in self._served
-        }
+        for row in connection.execute(chosen):
+            if row.source != Source.LOCATION or row.url in self._served:
+                yield row
 
 
 def _elements(name: str, value: bytes) -> list[object]:

@@ -1,8 +1,9 @@
 """The endpoints of refget Sequences: residues, what is known of them, and service-info."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2s
 from types import MappingProxyType
 
@@ -17,9 +18,10 @@ from server.refget.fasta_text import lines_of, text_size
 from server.refget.files import SequenceFiles, SequenceUnavailable
 from server.refget.identifiers import Md5Id, SequenceId, TruncatedId, parse_id
 from server.refget.media_types import JSON, TEXT, negotiate
+from server.refget.restricted import CONFINED, Caller, Pieces, RestrictedSequences, give
 from server.refget.sending import send_residues, send_stream, stream_residues
 from server.refget.service_info import sequences_info
-from server.refget.subsequence import Subsequence, judge_subsequence
+from server.refget.subsequence import Piece, Subsequence, judge_subsequence
 from server.refget.upstream import UpstreamSequences
 from server.refget.warm import Sent, WarmSequences
 from server.service_info import Service
@@ -38,7 +40,7 @@ class SequenceRoutes:
 
     `subsequence_limit`: the most bases of one part; below 1: any number. `is_pending`: whether
     there are files of which nobody knows yet what they hold. `upstream`: who is asked for what is
-    not here.
+    not here. `restricted`: what the catalogue does not show, for who may have it.
     """
 
     catalogue: SequenceCatalogue
@@ -47,6 +49,7 @@ class SequenceRoutes:
     subsequence_limit: int
     is_pending: Callable[[], bool]
     upstream: UpstreamSequences | None = None
+    restricted: RestrictedSequences | None = None
     _warm: WarmSequences = field(init=False, repr=False)
     _sent: Sent = field(init=False, repr=False, default_factory=Sent)
 
@@ -73,7 +76,13 @@ class SequenceRoutes:
                 if warm.send(request, interval, residues):
                     return self._sent
         wanted = parse_id(text)
-        known = await self._find(wanted, request)
+        known = await self.catalogue.find(wanted)
+        if known is None:
+            pieces = partial(self._pieces, request)
+            found = await self._look_elsewhere(wanted, request, pieces, self._answer)
+            if isinstance(found, web.StreamResponse):
+                return found
+            known = found
         cache_control = _IMMUTABLE if isinstance(wanted, Md5Id | TruncatedId) else _SHORT
         if warm is None:
             self._warm.keep(text, known, _headers(_PLAIN, "none", cache_control))
@@ -93,9 +102,20 @@ class SequenceRoutes:
 
     async def metadata(self, request: web.Request) -> web.StreamResponse:
         """Digests, length and names of a sequence."""
-        known = await self._find(parse_id(request.match_info["id"]), request)
+        wanted = parse_id(request.match_info["id"])
+        known = await self.catalogue.find(wanted)
+        if known is None:
+            found = await self._look_elsewhere(wanted, request, None, self._describe)
+            if isinstance(found, web.StreamResponse):
+                return found
+            known = found
+        return await self._describe(request, known, _SHORT)
+
+    async def _describe(
+        self, request: web.Request, known: KnownSequence, cache_control: str
+    ) -> web.StreamResponse:
         content_type = negotiate(request.headers.getall(hdrs.ACCEPT, ()), JSON)
-        request[OBJECT] = known.digests.ga4gh
+        _name_object(request, known, cache_control)
         aliases = [{"alias": a.alias, "naming_authority": a.authority} for a in known.aliases]
         metadata = {
             "id": known.digests.md5,
@@ -105,7 +125,7 @@ class SequenceRoutes:
             "length": known.length,
             "aliases": aliases,
         }
-        return _document(request, {"metadata": metadata}, content_type)
+        return _document(request, {"metadata": metadata}, content_type, cache_control)
 
     async def service_info(self, request: web.Request) -> web.StreamResponse:
         """What this server can do."""
@@ -115,16 +135,33 @@ class SequenceRoutes:
             identifier_types=await self.catalogue.authorities(),
             subsequence_limit=self.subsequence_limit,
         )
-        return _document(request, info, content_type)
+        return _document(request, info, content_type, _SHORT)
 
-    async def _find(self, wanted: SequenceId, request: web.Request) -> KnownSequence:
-        found = await self.catalogue.find(wanted)
+    async def _look_elsewhere(
+        self,
+        wanted: SequenceId,
+        request: web.Request,
+        pieces: Pieces | None,
+        answer: Callable[[web.Request, KnownSequence, str], Awaitable[web.StreamResponse]],
+    ) -> KnownSequence | web.StreamResponse:
+        """What not everybody may have, which is sent as `answer` has it, or what another server has
+        and the catalogue knows now. Of both, whoever gets neither learns nothing."""
+        caller: Caller | None = None
+        if self.restricted is not None:
+            caller = await self.restricted.guard.meet(request)
+            given = await self.restricted.sequence(caller, wanted, pieces)
+            if given is not None:
+                known, permit = given
+                return await give(request, [permit], partial(answer, request, known, CONFINED))
+        found = None
+        try:
+            if await self._fetch(wanted, request):
+                found = await self.catalogue.renew(wanted)
+        finally:
+            if found is None and caller is not None:
+                await caller.refused()
         if found is not None:
             return found
-        if await self._fetch(wanted, request):
-            found = await self.catalogue.renew(wanted)
-            if found is not None:
-                return found
         if isinstance(wanted, Md5Id | TruncatedId) and self.is_pending():
             raise SequencePending("the sequence may be in a file that was not read yet")
         raise NotFound("no such sequence")
@@ -140,13 +177,9 @@ class SequenceRoutes:
     ) -> web.StreamResponse:
         asked = request.headers
         ga4gh = known.digests.ga4gh
-        request[OBJECT] = ga4gh
-        content_type = negotiate(asked.getall(hdrs.ACCEPT, ()), _OFFERS)
+        _name_object(request, known, cache_control)
+        content_type, part = self._part(request, known)
         as_fasta = content_type is _FASTA
-        part = self._judge(request, known, f'"{ga4gh}"')
-        if as_fasta and part.status == 206:
-            # Lines have no bytes of the sequence's own; who asks for some of them gets all.
-            part = self._judge(request, known, "")
         etag = _etag(ga4gh, part, known.length, as_fasta=as_fasta)
         headers = _headers(content_type, part.headers[hdrs.ACCEPT_RANGES], cache_control)
         headers |= {**part.headers, hdrs.ETAG: etag}
@@ -173,6 +206,19 @@ class SequenceRoutes:
         return await send_residues(
             request, self.files, known, part.pieces, status=part.status, headers=headers
         )
+
+    def _pieces(self, request: web.Request, known: KnownSequence) -> Sequence[Piece]:
+        """The residues that the answer to a request shows."""
+        return self._part(request, known)[1].pieces
+
+    def _part(self, request: web.Request, known: KnownSequence) -> tuple[str, Subsequence]:
+        """The part of a sequence that is asked for, and as what."""
+        content_type = negotiate(request.headers.getall(hdrs.ACCEPT, ()), _OFFERS)
+        part = self._judge(request, known, f'"{known.digests.ga4gh}"')
+        if content_type is _FASTA and part.status == 206:
+            # Lines have no bytes of the sequence's own; who asks for some of them gets all.
+            part = self._judge(request, known, "")
+        return content_type, part
 
     def _judge(self, request: web.Request, known: KnownSequence, etag: str) -> Subsequence:
         """The part that is asked for; a `Range` counts if `If-Range` names this ETag."""
@@ -226,8 +272,14 @@ def _intervals(part: Subsequence) -> str:
     return ",".join(f"{start}-{end}" for start, end in part.pieces) or "0-0"
 
 
+def _name_object(request: web.Request, known: KnownSequence, cache_control: str) -> None:
+    """Name a sequence in the access log, but for one that not everybody may know of."""
+    if cache_control is not CONFINED:
+        request[OBJECT] = known.digests.ga4gh
+
+
 def _document(
-    request: web.Request, document: dict[str, object], content_type: str
+    request: web.Request, document: dict[str, object], content_type: str, cache_control: str
 ) -> web.StreamResponse:
     """JSON that may change, with a tag of what it says."""
     body = orjson.dumps(document)
@@ -235,7 +287,7 @@ def _document(
     headers = {
         hdrs.CONTENT_TYPE: content_type,
         hdrs.ETAG: etag,
-        hdrs.CACHE_CONTROL: _SHORT,
+        hdrs.CACHE_CONTROL: cache_control,
         hdrs.VARY: hdrs.ACCEPT,
     }
     if if_none_match_holds(request.headers.getall(hdrs.IF_NONE_MATCH, ()), etag):

@@ -1,0 +1,276 @@
+"""The gate for restricted reference sequences: a grant for the endpoint `refget` opens them.
+
+What is asked of a file is judged like any object; but a digest that says "not for you" would say
+"it is here", so there is one refusal only, of which the audit alone has the reason.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from aiohttp import web
+from sqlalchemy import Connection
+
+from auth.audit_record import Event
+from auth.decision import AccessRequest, Decision, Limits, Outcome
+from auth.errors import ObjectUnusable
+from auth.principal import Principal
+from auth.quota import QuotaExceeded, minute_of, until_next_minute
+from auth.rules import Rule
+from server.access import events
+from server.access.audit_log import AuditLog
+from server.access.events import Visit
+from server.access.quota_ledger import QuotaLedger
+from server.limits import SENT
+from server.refget.restricted import AskedFile
+
+ENDPOINT = "refget"
+"""What grants for sequences name."""
+
+_LOOK_SECONDS = 0.3  # between two looks whether a right still stands
+_REFUSAL_SECONDS = 0.025  # a refusal takes as long whatever its reason
+_MOST_CALLERS = 10_000
+_UNKNOWN = AccessRequest(ENDPOINT, "", "FASTA")
+_UNLIMITED = Limits()
+_log = logging.getLogger(__name__)
+
+
+class Gatekeeper(Protocol):
+    """What `Gate` does for all controlled data."""
+
+    @property
+    def audit(self) -> AuditLog:
+        """Where everything is written down."""
+        ...
+
+    def visit(self, request: web.Request) -> Visit:
+        """A request as the audit knows it."""
+        ...
+
+    async def authenticate(self, visit: Visit) -> Principal:
+        """Who asks. Raises `InvalidCredential`, `AuthorityUnavailable`."""
+        ...
+
+    async def judge(self, principal: Principal, asked: AccessRequest) -> Decision:
+        """What policy and consent say now. Raises `AuthorityUnavailable`."""
+        ...
+
+    def is_revoked(self, principal: Principal) -> bool:
+        """Whether its token has been revoked."""
+        ...
+
+
+class SequenceGate:
+    """A `server.refget.restricted.Guard`. `clock` gives seconds since the epoch.
+
+    `misses_per_minute`: how often one caller with a credential may ask this process for what is
+    not there, as far as it may know; who has none learns nothing from asking often.
+    """
+
+    def __init__(
+        self,
+        keeper: Gatekeeper,
+        ledger: QuotaLedger,
+        *,
+        misses_per_minute: int = 600,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.keeper = keeper
+        self.ledger = ledger
+        self.clock = clock
+        self._misses_per_minute = misses_per_minute
+        self._misses: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    async def meet(self, request: web.Request) -> "SequenceCaller":
+        """Who makes a request. Raises `InvalidCredential`, `AuthorityUnavailable`."""
+        visit = self.keeper.visit(request)
+        return SequenceCaller(self, visit, await self.keeper.authenticate(visit))
+
+    def count_miss(self, principal: Principal) -> None:
+        """One more; `QuotaExceeded` when that is too many."""
+        now = self.clock()
+        minute, count = self._misses.pop(principal.name, (0, 0))
+        count = count + 1 if minute == minute_of(now) else 1
+        self._misses[principal.name] = (minute_of(now), count)
+        if len(self._misses) > _MOST_CALLERS:
+            self._misses.popitem(last=False)
+        if count > self._misses_per_minute:
+            raise QuotaExceeded("quota.not_found", until_next_minute(now))
+
+
+@dataclass(slots=True)
+class SequenceCaller:
+    """Who makes a request, and the first refusal of what it means."""
+
+    gate: SequenceGate
+    visit: Visit
+    principal: Principal
+    _refusal: tuple[AccessRequest, Decision] | None = None
+
+    async def may(self, asked: AskedFile) -> "SequencePermit | None":
+        """The right to it, if the caller has it. Raises `ObjectUnusable` where regions are granted
+        on sequences that are not those of the file."""
+        request = AccessRequest(
+            endpoint=ENDPOINT,
+            object_id=asked.file.object_id,
+            format="FASTA",
+            data_class="body" if asked.regions else "header",
+            regions=asked.regions or None,
+            datasets=asked.file.datasets,
+            peer=self.visit.peer,
+        )
+        decision = await self.gate.keeper.judge(self.principal, request)
+        if decision.clipped:  # a part of a sequence would pass for the whole
+            decision = replace(decision, outcome=Outcome.DENY, rule=Rule.REGION)
+        if not decision.allowed:
+            self._refusal = self._refusal or (request, decision)
+            return None
+        is_whole = decision.permitted is not None and decision.permitted.is_whole
+        if decision.seqcol not in ("", asked.collection) and not is_whole:
+            _log.error("%a does not hold the sequences of its dataset", asked.file.object_id)
+            raise ObjectUnusable("the sequences are not those of the dataset")
+        return SequencePermit(self, request, decision, asked.digest)
+
+    async def refused(self) -> None:
+        """Write down that nothing was given, after a time that does not tell why not.
+
+        What nobody has is no refusal unless somebody we know asks for it. Raises `QuotaExceeded`.
+        """
+        is_known = not self.principal.is_anonymous
+        if self._refusal is not None or is_known:
+            unknown = _UNKNOWN, Decision(Outcome.NOT_FOUND, "object.unknown")
+            asked, decision = self._refusal or unknown
+            self.gate.keeper.audit.note(
+                events.ticket("refget.denied", self.visit, self.principal, asked, decision)
+            )
+        await asyncio.sleep(max(0.0, self.visit.began + _REFUSAL_SECONDS - time.monotonic()))
+        if is_known:
+            self.gate.count_miss(self.principal)
+
+
+@dataclass(slots=True)
+class SequencePermit:
+    """The right to what was asked of a file. `digest`: what the client gets of it."""
+
+    caller: SequenceCaller
+    asked: AccessRequest
+    decision: Decision
+    digest: str
+    _cut: str = field(init=False, default="")
+
+    @asynccontextmanager
+    async def giving(self) -> AsyncIterator[None]:
+        """Around all that is sent: written down before and after, charged, and broken off when the
+        right ends. Raises `QuotaExceeded`, `AuditUnavailable`."""
+        gate, visit = self.caller.gate, self.caller.visit
+        lease = await self._begin()
+        watch = asyncio.create_task(self._watch())
+        outcome = "aborted"
+        try:
+            yield
+            if self._cut:
+                raise ConnectionResetError("the right to this sequence has ended")
+            outcome = "complete"
+        finally:
+            watch.cancel()
+            # Announced, but no more than what has gone out.
+            sent = min(visit.request.get(SENT, 0), visit.request.writer.output_size)
+            gate.keeper.audit.note(self._ended(self._cut or outcome, sent))
+            if lease is not None:
+                await gate.ledger.end_stream(lease, sent)
+
+    async def _begin(self) -> str | None:
+        """Write the intent down and charge it; a lease where streams or bytes are limited."""
+        gate, visit, principal = self.caller.gate, self.caller.visit, self.caller.principal
+        asked, decision = self.asked, self.decision
+        intent = events.ticket(
+            "refget.intent",
+            visit,
+            principal,
+            asked,
+            decision,
+            digest=self.digest,
+            authorised=events.regions(asked.regions),
+            projection=decision.projection.digest,
+            delivery="proxy",
+        )
+        limits = decision.limits
+        if limits == _UNLIMITED:
+            if principal.is_anonymous:  # open to all: nobody waits for the record
+                gate.keeper.audit.note(intent)
+            else:
+                await gate.keeper.audit.commit([intent])
+            return None
+        identities = principal.identities or frozenset({("", visit.peer)})
+        intervals = [(each.reference_name, each.start, each.end) for each in asked.regions or ()]
+
+        def work(connection: Connection) -> str | None:
+            now = gate.clock()
+            gate.ledger.charge(
+                connection,
+                identities=identities,
+                dataset=decision.dataset,
+                object_id=f"{ENDPOINT}/{asked.object_id}",
+                intervals=intervals,
+                limits=limits,
+                now=now,
+            )
+            if not (limits.concurrent_streams or limits.bytes_per_day):
+                return None
+            return gate.ledger.begin_stream(
+                connection,
+                identities=identities,
+                dataset=decision.dataset,
+                limits=limits,
+                now=now,
+                length=sum(end - start for _, start, end in intervals),
+            )
+
+        return await gate.keeper.audit.commit([intent], work)
+
+    def _ended(self, outcome: str, sent: int) -> Event:
+        is_complete = outcome == "complete"
+        return {
+            "event": "refget.done" if is_complete else "refget.aborted",
+            **self.caller.visit.members,
+            "dataset": self.decision.dataset,
+            "object": self.asked.object_id,
+            "endpoint": ENDPOINT,
+            "class": self.asked.data_class,
+            "digest": self.digest,
+            "grant_ids": list(self.decision.grant_ids),
+            "policy_version": self.decision.policy_version,
+            "consent_version": self.decision.consent_version,
+            "served": events.regions(self.asked.regions) if is_complete else None,
+            "bytes": sent,
+            "outcome": outcome,
+            "ms": self.caller.visit.milliseconds,
+        }
+
+    async def _watch(self) -> None:
+        """Drop the connection when the right ends: what was sent must not look complete."""
+        while not self._cut:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                self._cut = await self._ending()
+            except Exception:  # noqa: BLE001 - what cannot be judged ends
+                _log.exception("a sequence on its way cannot be judged")
+                self._cut = "unjudged"
+        transport = self.caller.visit.request.transport
+        if transport is not None:
+            transport.abort()
+
+    async def _ending(self) -> str:
+        """Why the right does not stand any more; "" if it does."""
+        keeper, principal = self.caller.gate.keeper, self.caller.principal
+        if keeper.is_revoked(principal):
+            return "token.revoked"
+        decision = await keeper.judge(principal, self.asked)
+        if decision.clipped:
+            return Rule.REGION
+        return "" if decision.allowed else decision.rule
