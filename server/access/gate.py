@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from auth.audit_record import Event
 from auth.capability import Capability, InvalidCapability
-from auth.decision import AccessRequest, Decision, Outcome
+from auth.decision import AccessRequest, Decision, Limits, Outcome
 from auth.errors import AuthorityUnavailable, InvalidCredential
 from auth.principal import ANONYMOUS, Identity, Principal
 from formats.regions import Region
@@ -141,10 +141,19 @@ class Gate:
             self.audit.note(events.credential_refused(visit, error.reason))
             await _even(visit)
             raise
+        except AuthorityUnavailable as error:
+            self.audit.note(events.credential_refused(visit, error.reason))
+            raise
 
     async def decide(self, visit: Visit, principal: Principal, asked: AccessRequest) -> Decision:
-        """The decision, if it is to allow; a refusal raises, and is written down."""
-        decision = await self._judge(principal, asked)
+        """The decision, if it is to allow; a refusal raises, and is written down. Raises
+        `AuthorityUnavailable`."""
+        try:
+            decision = await self._judge(principal, asked)
+        except AuthorityUnavailable as error:
+            undecided = Decision(Outcome.DENY, error.reason)
+            self.audit.note(events.ticket("ticket.denied", visit, principal, asked, undecided))
+            raise
         if not decision.allowed:
             raise await self.refused(visit, principal, asked, decision)
         return decision
@@ -193,7 +202,7 @@ class Gate:
             delivery=decision.delivery,
             not_after=min(expires, rights.expires) if rights.expires else expires,
         )
-        if principal.is_anonymous and bases is None:  # open to all: nobody waits for the record
+        if principal.is_anonymous and _is_free(decision):  # nobody waits for the record
             self.audit.note(intent)
             return
 
@@ -318,6 +327,8 @@ class Gate:
         if is_current and not capability.principal:
             return None
         holder = await self._tickets.find(capability.ticket_id)
+        if holder is None and not capability.principal:
+            holder = Holder(ANONYMOUS, self._whole(capability))
         if holder is None:
             return Decision(Outcome.NOT_FOUND, "ticket.unknown")
         if self._authenticator.is_revoked(holder.principal):
@@ -331,6 +342,16 @@ class Gate:
         if decision.clipped or not same:
             return Decision(Outcome.DENY, "ticket.outdated")
         return None
+
+    def _whole(self, capability: Capability) -> AccessRequest:
+        """The request for all of an object that is open to all: no other is kept of nobody's."""
+        return AccessRequest(
+            endpoint=capability.endpoint,
+            object_id=capability.object_id,
+            format=capability.format,
+            data_class=capability.data_class,
+            datasets=self.territory.of(capability.object_id).datasets,
+        )
 
     def _refusal(self, decision: Decision, principal: Principal | None) -> HtsgetError:
         if decision.outcome is Outcome.UNAUTHENTICATED:
@@ -382,6 +403,12 @@ class Gate:
                 continue
             if decision is not None:
                 stream.stop(decision.rule)
+
+
+def _is_free(decision: Decision) -> bool:
+    """Whether an object is open to all, whole and without a limit."""
+    is_whole = decision.permitted is not None and decision.permitted.is_whole
+    return is_whole and decision.limits == Limits()
 
 
 def _short(version: str) -> str:

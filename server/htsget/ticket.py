@@ -4,6 +4,7 @@ First the header, then as few body blocks as possible, in file order. A body blo
 records, so any replica can plan it without knowing what the maker of the ticket knew.
 """
 
+import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -208,8 +209,17 @@ def _capability(
 
 def _granted(capability: Capability, rights: Rights) -> Capability:
     return replace(
-        capability, principal=rights.principal, expires=rights.expires, terms=rights.terms
+        capability,
+        fingerprint=veiled(capability.fingerprint, rights.ticket_id),
+        principal=rights.principal,
+        expires=rights.expires,
+        terms=rights.terms,
     )
+
+
+def veiled(fingerprint: str, ticket_id: str) -> str:
+    """What stands for a fingerprint where its holder may not know the size of the whole object."""
+    return hashlib.sha256(f"{ticket_id} {fingerprint}".encode()).hexdigest()[:32]
 
 
 def _new_id() -> str:
