@@ -1,5 +1,6 @@
 """The controlled data blocks that are on their way, so that a withdrawal can stop them."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +18,11 @@ class LiveStream:
     """A block that is being sent. `cut` is the code of why it was stopped, "" if it was not;
     `lease` is what it holds where streams are limited."""
 
-    __slots__ = ("_request", "capability", "cut", "lease")
+    __slots__ = ("_request", "_task", "capability", "cut", "lease")
 
     def __init__(self, request: web.Request, capability: Capability) -> None:
         self._request = request
+        self._task = asyncio.current_task()
         self.capability = capability
         self.cut = ""
         self.lease: str | None = None
@@ -28,6 +30,10 @@ class LiveStream:
     def stop(self, rule: str) -> None:
         """Drop the connection: what was sent must not look complete."""
         self.cut = rule
+        # First whoever sends: a `sendfile` that waits for the client would leave its descriptor
+        # behind in the event loop, and the next connection that gets it would not be heard.
+        if self._task is not None:
+            self._task.cancel()
         if self._request.transport is not None:
             self._request.transport.abort()
 
