@@ -193,7 +193,9 @@ def _control(
     from server.htsget.controlled import ControlledData
 
     references = ObjectReferences(library, refget.database, refget.collections)
-    return ControlledData(access.gate, catalog, references, settings.server.ticket_lifetime)
+    return ControlledData(
+        access.gate, access.blocks, catalog, references, settings.server.ticket_lifetime
+    )
 
 
 def open_library(settings: Settings, catalog: Catalog, known: Sequence[References] = ()) -> Library:

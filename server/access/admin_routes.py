@@ -5,7 +5,7 @@
 caller is one of the configured administrators.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -38,10 +38,11 @@ class Record(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AdminRoutes:
-    """See above. `administrators` by issuer and subject."""
+    """See above. `look` makes a statement hold at once; `administrators` by issuer and subject."""
 
     gate: Gate
     record: Record
+    look: Callable[[], Awaitable[None]]
     administrators: frozenset[Identity]
 
     def add_to(self, app: web.Application) -> None:
@@ -74,7 +75,7 @@ class AdminRoutes:
         }
         record = partial(self.record, statement=statement, reason=reason, by=principal.name)
         await self.gate.audit.commit([event], record)
-        await self.gate.look()
+        await self.look()
         return web.json_response({"recorded": True}, headers={"Cache-Control": "no-store"})
 
 

@@ -24,6 +24,7 @@ from server.access import events
 from server.access.admin_routes import AdminRoutes
 from server.access.audit_log import AuditLog
 from server.access.authenticator import Authenticator
+from server.access.block_gate import BlockGate
 from server.access.consent_store import ConsentStore
 from server.access.decision_point import DecisionPoint
 from server.access.events import Visit
@@ -35,6 +36,7 @@ from server.access.policy_file import PolicyFile
 from server.access.quota_ledger import QuotaLedger
 from server.access.territory import Territory
 from server.access.ticket_store import TicketStore
+from server.access.watch import Watch
 from server.auth_settings import AuthSection
 from server.database import Database
 from server.outbound import Outbound
@@ -47,7 +49,10 @@ class Access:
     """Everything that access control needs and that lives as long as the application."""
 
     gate: Gate
+    blocks: BlockGate
+    ledger: QuotaLedger
     policies: PolicyFile
+    _watch: Watch
     _outbound: Outbound
     _verifier: TokenVerifier
     _passports: PassportReader | None
@@ -71,8 +76,8 @@ class Access:
         await self.gate.audit.start()
         self._running.push_async_callback(self.gate.audit.close)
         self.policies.announce()
-        await self.gate.start()
-        self._running.push_async_callback(self.gate.close)
+        await self._watch.start()
+        self._running.push_async_callback(self._watch.close)
 
     async def close(self) -> None:
         """Stop, those who use the others first."""
@@ -141,14 +146,15 @@ def open_access(
     consents = ConsentStore(
         database, lambda: policies.current.datasets, note=audit.note, clock=clock
     )
+    ledger, tickets = QuotaLedger(database, key, clock), TicketStore(database)
     gate = Gate(
         territory,
         policies,
         consents,
         Authenticator(verifier, revoked, passports, handles),
         audit,
-        QuotaLedger(database, key, clock),
-        TicketStore(database),
+        ledger,
+        tickets,
         key=key,
         decision_point=None if point is None else DecisionPoint(point, outbound, clock=clock),
         hide_existence=section.hide_existence,
@@ -157,8 +163,12 @@ def open_access(
         clock=clock,
     )
     administrators = frozenset((each.iss, each.sub) for each in section.administrators)
-    admin = AdminRoutes(gate, consents.record, administrators)
-    return Access(gate, policies, outbound, verifier, passports, exchange, admin)
+    blocks = BlockGate(gate, tickets, ledger)
+    watch = Watch(gate, blocks, ledger, tickets)
+    admin = AdminRoutes(gate, consents.record, watch.look, administrators)
+    return Access(
+        gate, blocks, ledger, policies, watch, outbound, verifier, passports, exchange, admin
+    )
 
 
 def _exchange(

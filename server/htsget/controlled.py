@@ -15,6 +15,7 @@ from auth.capability import Capability, InvalidCapability
 from auth.decision import AccessRequest, Decision
 from auth.terms import Terms
 from formats.regions import UNPLACED, Region, merge
+from server.access.block_gate import BlockGate
 from server.access.events import Visit
 from server.access.gate import Gate
 from server.access.object_references import ObjectReferences, names_of
@@ -36,6 +37,7 @@ class ControlledData:
     """The controlled half of the htsget endpoints."""
 
     gate: Gate
+    blocks: BlockGate
     catalog: Catalog
     references: ObjectReferences
     lifetime: int
@@ -156,12 +158,12 @@ class ControlledData:
         if capability.terms is None:  # sealed when the object was open
             raise InvalidCapability
         visit = self.gate.visit(request)
-        await self.gate.reassess(visit, capability)
+        await self.blocks.reassess(visit, capability)
         item, plan = await blocks.open(capability)
         answer = blocks.judge(request, plan, confined=True)
         if answer.byte_range is None:
             return await blocks.respond(request, item, plan, answer)
-        async with self.gate.sending(visit, capability, plan, answer.byte_range):
+        async with self.blocks.sending(visit, capability, plan, answer.byte_range):
             response = await blocks.respond(request, item, plan, answer)
             if not response.prepared:  # a short one, which leaves whole: while it is watched
                 await response.prepare(request)

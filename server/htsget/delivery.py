@@ -22,8 +22,7 @@ from storage_backends.local import DescriptorSource
 SMALL = 256 << 10
 """Answers up to this many bytes are sent in one piece."""
 
-_PIECE = 1 << 20
-_LEG = 1 << 24  # bytes of a `sendfile`: how exactly is known what was sent when one fails
+_PIECE = 1 << 20  # also of a `sendfile`, which does not tell what it sent before it was broken off
 _NO_SENDFILE = asyncio.SendfileNotAvailableError
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
@@ -39,7 +38,8 @@ async def send(
     headers: Mapping[str, str],
 ) -> web.StreamResponse:
     """Answer with the bytes `[start, end)` of a plan; `descriptor` is the open source object, which
-    was last modified at `modified_ns`.
+    was last modified at `modified_ns`. `SENT` is never less than what has left, and more by a
+    piece at most.
 
     Raises `StorageUnavailable` or `ObjectChanged` when the source ends early or changes; then,
     unless nothing was sent yet, the error middleware drops the connection.
@@ -69,13 +69,13 @@ async def send(
         if isinstance(segment, Stored):
             await _send_stored(request, response, descriptor, segment)
         else:
-            await response.write(segment)
             request[SENT] += len(segment)
+            await response.write(segment)
     final = await _read(descriptor, last) if isinstance(last, Stored) else last
     if os.fstat(descriptor).st_mtime_ns != modified_ns:
         raise ObjectChanged("the object changed while it was sent")
-    await response.write(final)
     request[SENT] += len(final)
+    await response.write(final)
     await response.write_eof()
     return response
 
@@ -102,20 +102,22 @@ async def _send_stored(
     if transport is None:
         raise ConnectionResetError("the client went away")
     start, end = segment.start, segment.end
+    before = request[SENT]
     if transport.get_extra_info("sslcontext") is None:
         # asyncio wants a file object; all offsets are explicit, the shared position means nothing.
         with os.fdopen(os.dup(descriptor), "rb", buffering=0) as file, suppress(_NO_SENDFILE):
-            for at in range(start, end, _LEG):
-                count = min(_LEG, end - at)
+            for at in range(start, end, _PIECE):
+                count = min(_PIECE, end - at)
+                request[SENT] += count
                 sent = await asyncio.get_running_loop().sendfile(
                     transport, file, at, count, fallback=False
                 )
-                request[SENT] += sent
                 if sent != count:
                     raise StorageUnavailable("the object ended early")
             return
+        request[SENT] = before
     source = DescriptorSource(descriptor, end)
     for at in range(start, end, _PIECE):
         piece = await asyncio.to_thread(source.read, at, at + _PIECE)
-        await response.write(piece)
         request[SENT] += len(piece)
+        await response.write(piece)

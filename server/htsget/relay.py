@@ -45,11 +45,11 @@ async def relay(
         response = web.StreamResponse(status=status, headers=headers)
         response.content_length = end - start
         await response.prepare(request)
-        await response.write(first)
         request[SENT] = len(first)
+        await response.write(first)
         async for piece in pieces:
-            await response.write(piece)
             request[SENT] += len(piece)
+            await response.write(piece)
         await response.write_eof()
         return response
 

@@ -1,0 +1,175 @@
+"""The gate of data blocks: a right that was granted is judged anew where policy, consent or the
+caller's token changed since, and what is sent is written down before and after.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+
+from sqlalchemy import Connection
+
+from auth.audit_record import Event
+from auth.capability import Capability, InvalidCapability
+from auth.decision import AccessRequest, Decision, Outcome
+from auth.errors import AuthorityUnavailable
+from auth.principal import ANONYMOUS
+from server.access import events
+from server.access.events import Visit
+from server.access.gate import Gate, even
+from server.access.live_streams import LiveStreams
+from server.access.quota_ledger import QuotaLedger
+from server.access.ticket_store import Holder, TicketStore
+from server.limits import SENT
+from server.slicing.library import Plan
+
+_log = logging.getLogger(__name__)
+
+
+class BlockGate:
+    """See above; `gate` decides."""
+
+    def __init__(self, gate: Gate, tickets: TicketStore, ledger: QuotaLedger) -> None:
+        self._gate = gate
+        self._tickets = tickets
+        self._ledger = ledger
+        self._streams = LiveStreams()
+
+    async def reassess(self, visit: Visit, capability: Capability) -> None:
+        """Raise unless the right of a data block still stands, for this caller."""
+        terms = capability.terms
+        if terms is None or terms.address not in ("", self._gate.hidden("address", visit.peer)):
+            raise InvalidCapability
+        decision = await self._ending(capability)
+        if decision is not None:
+            self._gate.audit.note(
+                events.block("data.denied", visit, capability, rule=decision.rule, status=404)
+            )
+            await even(visit)
+            raise self._gate.refusal(decision, None)
+
+    @asynccontextmanager
+    async def sending(
+        self, visit: Visit, capability: Capability, plan: Plan, byte_range: tuple[int, int]
+    ) -> AsyncIterator[None]:
+        """Around the sending of a block: what is about to be sent is written down before, and what
+        was sent after. Raises `QuotaExceeded`, `AuditUnavailable`."""
+        intent = events.block(
+            "data.intent",
+            visit,
+            capability,
+            range=list(byte_range),
+            size=plan.size,
+            etag=plan.etag,
+        )
+        with self._streams.watch(visit.request, capability) as stream:
+            await self.reassess(visit, capability)  # from here on, a withdrawal finds the stream
+            length = byte_range[1] - byte_range[0]
+            stream.lease = await self._begin(visit, capability, intent, length)
+            outcome = "aborted"
+            try:
+                yield
+                if stream.cut:
+                    raise ConnectionResetError("the right to this block has ended")
+                outcome = "complete"
+            finally:
+                sent = visit.request.get(SENT, 0)
+                event = "data.done" if outcome == "complete" else "data.aborted"
+                self._gate.audit.note(
+                    events.block(
+                        event,
+                        visit,
+                        capability,
+                        bytes=sent,
+                        outcome=stream.cut or outcome,
+                        ms=visit.milliseconds,
+                    )
+                )
+                if stream.lease is not None:
+                    await self._ledger.end_stream(stream.lease, sent)
+
+    async def _begin(
+        self, visit: Visit, capability: Capability, intent: Event, length: int
+    ) -> str | None:
+        """Write the intent down, with a lease where streams or bytes are limited."""
+        terms = capability.terms
+        if terms is None:
+            raise InvalidCapability
+        if not (terms.streams or terms.bytes_per_day):
+            if capability.principal:
+                await self._gate.audit.commit([intent])
+            else:
+                self._gate.audit.note(intent)
+            return None
+        holder = await self._tickets.find(capability.ticket_id)
+        if holder is None:
+            raise InvalidCapability
+        decision = await self._gate.judge(holder.principal, holder.request)
+        if not decision.allowed:
+            raise self._gate.refusal(decision, holder.principal)
+
+        def work(connection: Connection) -> str:
+            return self._ledger.begin_stream(
+                connection,
+                identities=self._gate.identities(holder.principal, visit.peer),
+                dataset=decision.dataset,
+                limits=decision.limits,
+                now=self._gate.now(),
+                length=length,
+            )
+
+        return await self._gate.audit.commit([intent], work)
+
+    async def _ending(self, capability: Capability) -> Decision | None:
+        """Why the right of a block has ended; None if it has not."""
+        terms = capability.terms
+        if terms is None:
+            raise InvalidCapability
+        if self._gate.is_stale and capability.principal:
+            raise AuthorityUnavailable("consent.unread")
+        is_current = (terms.policy, terms.consent) == self._gate.versions
+        if is_current and not capability.principal:
+            return None
+        holder = await self._tickets.find(capability.ticket_id)
+        if holder is None and not capability.principal:
+            holder = Holder(ANONYMOUS, self._whole(capability))
+        if holder is None:
+            return Decision(Outcome.NOT_FOUND, "ticket.unknown")
+        if self._gate.is_revoked(holder.principal):
+            return Decision(Outcome.NOT_FOUND, "token.revoked")
+        if is_current:
+            return None
+        decision = await self._gate.judge(holder.principal, holder.request)
+        if not decision.allowed:
+            return decision
+        same = decision.projection.digest[:23] == terms.projection
+        if decision.clipped or not same:
+            return Decision(Outcome.DENY, "ticket.outdated")
+        return None
+
+    async def cut(self) -> None:
+        """Stop the blocks on their way whose right has ended."""
+        for stream in self._streams:
+            try:
+                decision = await self._ending(stream.capability)
+            except Exception:  # noqa: BLE001 - what cannot be judged ends
+                _log.exception("a block on its way cannot be judged")
+                stream.stop("unjudged")
+                continue
+            if decision is not None:
+                stream.stop(decision.rule)
+
+    def drop(self, leases: Collection[str]) -> None:
+        """Stop the blocks whose lease was lost: others may have begun in their place."""
+        for stream in self._streams:
+            if stream.lease in leases:
+                stream.stop("quota.lease_lost")
+
+    def _whole(self, capability: Capability) -> AccessRequest:
+        """The request for all of an object that is open to all: no other is kept of nobody's."""
+        return AccessRequest(
+            endpoint=capability.endpoint,
+            object_id=capability.object_id,
+            format=capability.format,
+            data_class=capability.data_class,
+            datasets=self._gate.territory.of(capability.object_id).datasets,
+        )
