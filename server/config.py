@@ -177,7 +177,7 @@ class Settings(Section):
             )
         server = self.server
         is_secret = server.tls_certificate or (server.public_url or "").startswith("https:")
-        if not is_secret and not _is_loopback(server.host):
+        if not is_secret and not is_loopback(server.host):
             raise ValueError(
                 "server: controlled data need https: give tls_certificate, or public_url = https://…"
                 " if a proxy does that, or listen on 127.0.0.1"
@@ -200,7 +200,8 @@ class Settings(Section):
         return location.access == "controlled"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host to listen on is this machine alone."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

@@ -1,8 +1,12 @@
-"""The synthetic data of `htsgate demo`: reads and variants, always the same bytes."""
+"""The synthetic data of `htsgate demo`: reads and variants, always the same bytes.
+
+Beside the open ones there is a case of a clinic. Its headers hold what headers of clinics hold and
+nobody else should see.
+"""
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
@@ -27,12 +31,23 @@ FILES = (
     "demo.vcf.gz.tbi",
     "demo.bcf",
     "demo.bcf.csi",
+    "clinic/case-7.bam",
+    "clinic/case-7.bam.bai",
+    "clinic/case-7.vcf.gz",
+    "clinic/case-7.vcf.gz.tbi",
 )
 """What `make_demo_data` writes; every index stands behind its data."""
 
 _READ = 100
 _DEPTH = 10
 _UNPLACED_PAIRS = 400
+_CLINIC_CONTIG = "chr2"
+_CLINIC_HEADER: Mapping[str, list[dict[str, str]] | list[str]] = {
+    "RG": [{"ID": "case-7", "SM": "JANE-ROE", "LB": "ward-4"}],
+    "PG": [{"ID": "aligner", "PN": "aligner", "CL": "align --in /home/dr-smith/jane-roe.fastq"}],
+    "CO": ["patient Jane Roe, born 1970-01-01, ward 4"],
+}
+_CLINIC_LINES = "##source=caller --in /home/dr-smith/jane-roe.bam\n##patient=Jane Roe, ward 4\n"
 _VCF_HEADER = """##fileformat=VCFv4.3
 ##FILTER=<ID=PASS,Description="All filters passed">
 ##INFO=<ID=END,Number=1,Type=Integer,Description="Last position of the variant">
@@ -74,14 +89,37 @@ def make_demo_data(directory: Path) -> None:
     pysam.faidx(str(fasta))
     _write_reads(directory, fasta, contigs, draw)
     _write_variants(directory, contigs)
+    _write_case(directory / "clinic", contigs)
+
+
+def _write_case(directory: Path, contigs: list[_Contig]) -> None:
+    """The case of the clinic: another person's reads and variants, on one reference."""
+    directory.mkdir()
+    draw = random.Random(7)  # noqa: S311 - the same data every time
+    number = list(CONTIGS).index(_CLINIC_CONTIG)
+    person = _person(_CLINIC_CONTIG, [*contigs[number].haplotypes[0]], draw)
+    header = _reads_header(contigs, _CLINIC_HEADER)
+    bam = directory / "case-7.bam"
+    with pysam.AlignmentFile(str(bam), "wb", header=header) as out:
+        for read in _sorted_pairs(header, number, person, draw):
+            read.set_tag("RG", "case-7")
+            out.write(read)
+    pysam.samtools.index(str(bam))
+    plain = directory / "case-7.vcf"
+    plain.write_text(_variants_header("S-0007", _CLINIC_LINES) + "".join(person.variants))
+    _pack_variants(plain, directory / "case-7.vcf.gz", "z", "--tbi")
+    plain.unlink()
 
 
 def _contig(name: str, length: int, draw: random.Random) -> _Contig:
-    reference = draw.choices("ACGT", k=length)
+    return _person(name, draw.choices("ACGT", k=length), draw)
+
+
+def _person(name: str, reference: list[str], draw: random.Random) -> _Contig:
     other = reference.copy()
     variants = []
     position = 0
-    while (position := position + draw.randrange(40, 500)) < length - 6_000:
+    while (position := position + draw.randrange(40, 500)) < len(reference) - 6_000:
         ref = reference[position]
         alt, end, info = draw.choice("ACGT".replace(ref, "")), position + 1, "."
         kind = draw.random()
@@ -112,18 +150,10 @@ def _fasta(contig: _Contig) -> str:
 
 
 def _write_reads(directory: Path, fasta: Path, contigs: list[_Contig], draw: random.Random) -> None:
-    header = pysam.AlignmentHeader.from_dict(
-        {
-            "HD": {"VN": "1.6", "SO": "coordinate"},
-            "SQ": [
-                {"SN": name, "LN": len(first), "M5": _md5(first)} for name, (first, _), _ in contigs
-            ],
-            "RG": [{"ID": "demo", "SM": "DEMO"}],
-        }
-    )
+    header = _reads_header(contigs, {"RG": [{"ID": "demo", "SM": "DEMO"}]})
     reads: list[pysam.AlignedSegment] = []
     for number, contig in enumerate(contigs):
-        reads += sorted(_pairs(header, number, contig, draw), key=lambda read: read.reference_start)
+        reads += _sorted_pairs(header, number, contig, draw)
     reads += _unplaced(header, draw)
     bam, cram = directory / "demo.bam", directory / "demo.cram"
     options = ["version=3.0", "seqs_per_slice=2000"]
@@ -142,6 +172,22 @@ def _write_reads(directory: Path, fasta: Path, contigs: list[_Contig], draw: ran
     cram.write_bytes(mini_header(parsed.version, str(header)) + data[parsed.data_start :])
     for path in (bam, cram):
         pysam.samtools.index(str(path))
+
+
+def _reads_header(
+    contigs: list[_Contig], lines: Mapping[str, list[dict[str, str]] | list[str]]
+) -> pysam.AlignmentHeader:
+    sequences = [
+        {"SN": name, "LN": len(first), "M5": _md5(first)} for name, (first, _), _ in contigs
+    ]
+    first = {"HD": {"VN": "1.6", "SO": "coordinate"}, "SQ": sequences}
+    return pysam.AlignmentHeader.from_dict({**first, **lines})
+
+
+def _sorted_pairs(
+    header: pysam.AlignmentHeader, number: int, contig: _Contig, draw: random.Random
+) -> list[pysam.AlignedSegment]:
+    return sorted(_pairs(header, number, contig, draw), key=lambda read: read.reference_start)
 
 
 def _pairs(
@@ -211,13 +257,20 @@ def _read(
 
 def _write_variants(directory: Path, contigs: list[_Contig]) -> None:
     plain = directory / "demo.vcf"
-    declared = (f"##contig=<ID={name},length={length}>\n" for name, length in CONTIGS.items())
-    columns = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tDEMO\n"
     records = (line for contig in contigs for line in contig.variants)
-    plain.write_text(_VCF_HEADER + "".join(declared) + columns + "".join(records))
+    plain.write_text(_variants_header("DEMO") + "".join(records))
     for name, kind, index in (("demo.vcf.gz", "z", "--tbi"), ("demo.bcf", "b", "--csi")):
-        path = str(directory / name)
-        view = ("--no-version", f"-O{kind}", "-o", path, str(plain))
-        pysam.bcftools.view(*view, catch_stdout=False)
-        pysam.bcftools.index(index, path)
+        _pack_variants(plain, directory / name, kind, index)
     plain.unlink()
+
+
+def _variants_header(sample: str, more: str = "") -> str:
+    declared = (f"##contig=<ID={name},length={length}>\n" for name, length in CONTIGS.items())
+    columns = f"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t{sample}\n"
+    return f"{_VCF_HEADER}{more}{''.join(declared)}{columns}"
+
+
+def _pack_variants(plain: Path, packed: Path, kind: str, index: str) -> None:
+    view = ("--no-version", f"-O{kind}", "-o", str(packed), str(plain))
+    pysam.bcftools.view(*view, catch_stdout=False)
+    pysam.bcftools.index(index, str(packed))

@@ -15,7 +15,14 @@ from pathlib import Path
 import pysam
 from pydantic import SecretStr
 
-from server.config import ConfigurationError, DatabaseSection, ServerSection, Settings
+from server.cli.demo_clinic import FOLDER, clinic_instructions, prepare_clinic
+from server.config import (
+    ConfigurationError,
+    DatabaseSection,
+    ServerSection,
+    Settings,
+    is_loopback,
+)
 from server.demo_data import FILES, make_demo_data
 from server.location_settings import Location
 from server.serve import AddressTaken, serve
@@ -32,18 +39,21 @@ def demo(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, _leave)
     with _directory(options.directory) as directory:
         prepare(directory)
+        guarded = is_loopback(options.host)
+        settings = prepare_clinic(directory, _SERVED) if guarded else _open_settings(directory)
 
         def announce(url: str, _: str) -> None:
-            print(f"htsgate serves {url}\n\n{instructions(url, directory)}", flush=True)
+            text = instructions(url, directory, guarded=guarded)
+            print(f"htsgate serves {url}\n\n{text}", flush=True)
 
         port = DEFAULT_PORT if options.port is None else options.port
         try:
-            return serve(_settings(directory, options.host, port), announce)
+            return serve(_listening(settings, options.host, port), announce)
         except AddressTaken:
             if options.port is not None:
                 raise
         print(f"htsgate: port {port} is taken, so a free one is used", file=sys.stderr)
-        return serve(_settings(directory, options.host, 0), announce)
+        return serve(_listening(settings, options.host, 0), announce)
 
 
 def prepare(directory: Path) -> None:
@@ -56,6 +66,8 @@ def prepare(directory: Path) -> None:
     except (FileExistsError, NotADirectoryError) as error:
         raise ConfigurationError(f"{directory}: not a directory, and none can be made") from error
     made = _made_before(directory / _MANIFEST)
+    if not made and os.path.lexists(directory / FOLDER):
+        raise ConfigurationError(f"{directory / FOLDER} was not made by a demo; name another")
     present = [name for name in FILES if os.path.lexists(directory / name)]
     for name in present:
         path = directory / name
@@ -69,11 +81,13 @@ def prepare(directory: Path) -> None:
         digests = {name: _digest(new / name) for name in FILES}
         (new / _MANIFEST).write_text(json.dumps(digests, indent=2) + "\n")
         for name in (_MANIFEST, *FILES):
+            (directory / name).parent.mkdir(exist_ok=True)
             (new / name).replace(directory / name)
 
 
-def instructions(url: str, directory: Path) -> str:
-    """Commands that work as they are printed, and how a browser shows the data."""
+def instructions(url: str, directory: Path, *, guarded: bool = False) -> str:
+    """Commands that work as they are printed, and how a browser shows the data. `guarded`: the
+    controlled data are served, too."""
     for anywhere, here in _ANYWHERE.items():
         url = url.replace(f"//{anywhere}:", f"//{here}:")
     reads, variants = f"{url}/reads/demo", f"{url}/variants/demo"
@@ -81,8 +95,12 @@ def instructions(url: str, directory: Path) -> str:
     fasta = shlex.quote(str(directory / "demo.fa"))
     with pysam.AlignmentFile(str(directory / "demo.bam")) as alignments:
         md5 = alignments.header.to_dict()["SQ"][0]["M5"]
+    if guarded:
+        clinic = clinic_instructions(url, directory)
+    else:
+        clinic = "Controlled data are for 127.0.0.1 alone, where they need no https.\n"
     return f"""\
-The data are made up and open to whoever reaches this server. They lie in
+The data are made up. These are open to whoever reaches this server, and lie in
 {directory}
 Copy a line; each answer holds exactly the records of its region (0-based, end excluded).
 
@@ -110,6 +128,7 @@ In igv.js, whose reference is made of demo.fa and demo.fa.fai, these are tracks:
 {{"type": "alignment", "sourceType": "htsget", "format": "bam", "url": "{reads}"}}
 {{"type": "variant", "sourceType": "htsget", "format": "vcf", "url": "{variants}"}}
 
+{clinic}
 Ctrl-C ends the demo.
 """
 
@@ -123,13 +142,16 @@ def _directory(chosen: Path | None) -> Iterator[Path]:
         yield Path(name)
 
 
-def _settings(directory: Path, host: str, port: int) -> Settings:
-    """Of the demo alone: neither the environment nor other files of the directory have a say."""
+def _open_settings(directory: Path) -> Settings:
     return Settings(
-        server=ServerSection(host=host, port=port),
         locations=tuple(Location(url=str(directory / name)) for name in _SERVED),
         database=DatabaseSection(url=SecretStr("sqlite://")),
     )
+
+
+def _listening(settings: Settings, host: str, port: int) -> Settings:
+    """Of the demo alone: neither the environment nor other files of the directory have a say."""
+    return settings.model_copy(update={"server": ServerSection(host=host, port=port)})
 
 
 def _made_before(manifest: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,8 @@ import pytest
 
 from server.cli import run
 from server.cli.demo import prepare
-from server.config import ConfigurationError
+from server.cli.demo_clinic import prepare_clinic
+from server.config import ConfigurationError, load_settings
 from server.demo_data import CONTIGS, FILES
 
 _ROOT = Path(__file__).parents[3]
@@ -94,7 +96,8 @@ def test_every_printed_command_works(tmp_path: Path) -> None:
     with demo("--port", "0", cwd=tmp_path) as (lines, process):
         assert lines[0].startswith("htsgate serves http://127.0.0.1:")
         (directory,) = tmp_path.glob("htsgate-demo-*")
-        printed = [(shlex.split(line), line) for line in lines if not line.startswith("{")]
+        opened = lines[: lines.index("export DEMO=" + shlex.quote(str(directory / "access")))]
+        printed = [(shlex.split(line), line) for line in opened if not line.startswith("{")]
         commands = [
             ([word for word in words if not word.startswith("REF_PATH=")], line)
             for words, line in printed
@@ -121,6 +124,132 @@ def test_every_printed_command_works(tmp_path: Path) -> None:
             assert answered == local_lines(directory, words), command
         assert stop(process) == 0
     assert not list(tmp_path.iterdir())
+
+
+def in_one_shell(lines: list[str], process: subprocess.Popen[str]) -> list[tuple[str, int, str]]:
+    """The commands for the clinic, in the order in which they are printed, as one shell runs them:
+    each with its exit status and what it printed."""
+    begin = next(at for at, line in enumerate(lines) if line.startswith("export DEMO="))
+    script, commands = "", []
+    for line in lines[begin:-1]:
+        if line.startswith("export"):
+            script += f"{line}\n"
+        elif line and not line.startswith("#"):
+            commands.append(line)
+    found = []
+    for command in commands:
+        done = subprocess.run(
+            ["/bin/sh", "-c", script + command],
+            capture_output=True,
+            text=True,
+            cwd=_ROOT,
+            check=False,
+        )
+        found.append((command, done.returncode, done.stdout))
+        if "withdraw" in command or "restore" in command:
+            time.sleep(1)  # the server looks several times a second
+    assert process.poll() is None
+    return found
+
+
+def error_of(answer: str) -> str:
+    error: str = json.loads(answer)["htsget"]["error"]
+    return error
+
+
+@pytest.mark.security("TL3")
+def test_every_printed_command_for_controlled_data_works(
+    tmp_path: Path, pristine_demo: Path
+) -> None:
+    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    if missing:
+        pytest.skip(f"not on PATH: {', '.join(missing)}")
+    with demo("--port", "0", "--directory", str(pristine_demo), cwd=tmp_path) as (lines, process):
+        done = in_one_shell(lines, process)
+        assert [command.split()[0] for command, *_ in done[:4]] == [
+            "curl",
+            "samtools",
+            "bcftools",
+            "curl",
+        ]
+        nobody, reads, variants, outside, why, trail, report, gone, hidden, back = done
+        assert error_of(nobody[2]) == "InvalidAuthentication"
+        with pysam.AlignmentFile(str(pristine_demo / "clinic" / "case-7.bam")) as bam:
+            expected = [read.query_name for read in bam.fetch("chr2", 40_000, 40_200)]
+            secrets = ("Jane", "JANE", "ward", "dr-smith")
+            assert all(secret in str(bam.header) for secret in secrets)
+        header = [line for line in reads[2].splitlines() if line.startswith("@")]
+        assert expected == [
+            line.split("\t")[0] for line in reads[2].splitlines() if line not in header
+        ]
+        shown = "\n".join(line for line in header if "CL:samtools" not in line)
+        assert not any(secret in shown for secret in secrets)
+        with pysam.VariantFile(str(pristine_demo / "clinic" / "case-7.vcf.gz")) as vcf:
+            assert "Jane" in str(vcf.header)
+            sites = [str(each.pos) for each in vcf.fetch("chr2", 40_000, 60_000)]
+        assert [line.split("\t")[1] for line in variants[2].splitlines()] == sites
+        assert "Jane" not in printed_text(variants[0].replace("view -H", "view -h"), lines)
+        assert error_of(outside[2]) == "PermissionDenied"
+        assert (why[1], "region.not_granted" in why[2]) == (1, True)
+        assert trail[1] == report[1] == 0
+        assert "region.not_granted" in trail[2]
+        assert "G-1" in report[2]
+        assert (gone[1], "2 objects" in gone[2]) == (0, True)
+        assert error_of(hidden[2]) == "NotFound"
+        assert back[1] == 0
+        again = in_one_shell([*lines[: lines.index(reads[0]) + 1], ""], process)
+        assert again[-1] == reads
+        assert stop(process) == 0
+    assert (pristine_demo / "access" / "token").stat().st_mode & 0o077 == 0
+
+
+def printed_text(command: str, lines: list[str]) -> str:
+    """What a command prints in a shell that knows the demo's variables."""
+    script = "\n".join(line for line in lines if line.startswith("export"))
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{script}\n{command}"], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_what_controls_the_clinic_is_kept(tmp_path: Path, demo_files: Path) -> None:
+    arguments = ("--port", "0", "--directory", str(demo_files))
+    with demo(*arguments, cwd=tmp_path) as (_, process):
+        assert stop(process) == 0
+    policy = demo_files / "access" / "policy.toml"
+    names = ("policy.toml", "samples.csv", "issuer-key.pem", "issuer-jwks.json")
+    policy.write_text(policy.read_text() + "# mine\n")
+    before = [(policy.parent / name).read_bytes() for name in names]
+    token = (policy.parent / "token").read_text()
+    with demo(*arguments, cwd=tmp_path) as (_, process):
+        assert [(policy.parent / name).read_bytes() for name in names] == before
+        assert (policy.parent / "token").read_text() != token
+        assert stop(process) == 0
+    policy.write_text("mine")
+    with demo(*arguments, cwd=tmp_path) as (lines, process):
+        assert not lines
+        assert process.wait(timeout=30) == 2
+
+
+def test_where_others_may_come_there_are_no_controlled_data(
+    tmp_path: Path, pristine_demo: Path
+) -> None:
+    everywhere = "0.0.0.0"  # noqa: S104 - what is tested
+    arguments = ("--port", "0", "--host", everywhere, "--directory", str(pristine_demo))
+    with demo(*arguments, cwd=tmp_path) as (lines, process):
+        assert any(line.startswith("Controlled data are for 127.0.0.1 alone") for line in lines)
+        assert not any("clinic" in line for line in lines)
+        (url,) = (line.split()[-1] for line in lines if line.startswith("htsgate serves"))
+        here = url.replace(everywhere, "127.0.0.1")
+        answer = printed_text(f'curl "{here}/reads/clinic/case-7"', [])
+        assert error_of(answer) == "NotFound"
+        assert stop(process) == 0
+
+
+def test_the_settings_of_the_demo_serve_it(tmp_path: Path, pristine_demo: Path) -> None:
+    settings = prepare_clinic(pristine_demo, ("demo.bam",))
+    assert load_settings(pristine_demo / "access" / "htsgate.toml", {}) == settings
+    assert [settings.is_controlled(each) for each in settings.locations] == [False, True]
 
 
 async def test_a_browser_may_read_the_tracks(tmp_path: Path, pristine_demo: Path) -> None:
@@ -209,7 +338,7 @@ def test_the_data_are_kept_and_mended(demo_files: Path) -> None:
     assert set(demo_files.iterdir()) == set(before)
 
 
-@pytest.mark.parametrize("name", ["demo.bam", "demo.vcf.gz.tbi", "htsgate-demo.json"])
+@pytest.mark.parametrize("name", ["demo.bam", "demo.vcf.gz.tbi", "htsgate-demo.json", "access"])
 def test_files_of_others_are_not_overwritten(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
