@@ -1,10 +1,12 @@
--- Random intervals of a fixed length, for wrk. Arguments: path, Range header (may be empty), limit, span, seed.
+-- Random intervals of a fixed length, for wrk. Arguments: path, Range and Authorization headers
+-- (may be empty), limit, span, seed.
 -- {start}, {end} and {last} stand for the interval in both texts.
-local path, range, limit, span
+local path, range, authorization, limit, span
 
 function init(args)
-   path, range, limit, span = args[1], args[2], tonumber(args[3]), tonumber(args[4])
-   math.randomseed(tonumber(args[5]))
+   path, range, authorization = args[1], args[2], args[3]
+   limit, span = tonumber(args[4]), tonumber(args[5])
+   math.randomseed(tonumber(args[6]))
 end
 
 local function fill(text, start)
@@ -17,6 +19,7 @@ function request()
    local start = math.random(0, limit - span)
    local headers = {}
    if range ~= "" then headers["Range"] = fill(range, start) end
+   if authorization ~= "" then headers["Authorization"] = authorization end
    return wrk.format("GET", fill(path, start), headers)
 end
 

@@ -22,13 +22,14 @@ class Requests:
     """GET requests over random intervals of `span` within `[0, limit)`.
 
     `{start}`, `{end}` and `{last}` stand for the interval in `path` and in `byte_range`, a Range
-    header or empty.
+    header or empty. `authorization`: that header, or empty.
     """
 
     path: str
     byte_range: str = ""
     limit: int = 1
     span: int = 1
+    authorization: str = ""
 
     def fill(self, text: str, start: int) -> str:
         """A text with the interval that begins at `start` put in."""
@@ -57,7 +58,7 @@ class Load:
         """Keep `CONNECTIONS` requests in flight for some time. Any failed request is an error."""
         self._seed += 1
         numbers = [str(requests.limit), str(requests.span), str(self._seed)]
-        texts = [requests.path, requests.byte_range]
+        texts = [requests.path, requests.byte_range, requests.authorization]
         if self._wrk:
             script = str(Path(__file__).with_suffix(".lua"))
             command = [
@@ -124,6 +125,8 @@ class _BuiltIn:
         text = f"GET {requests.fill(requests.path, start)} HTTP/1.1\r\nHost: {self._host}\r\n"
         if requests.byte_range:
             text += f"Range: {requests.fill(requests.byte_range, start)}\r\n"
+        if requests.authorization:
+            text += f"Authorization: {requests.authorization}\r\n"
         return f"{text}\r\n".encode()
 
     async def run(self, seconds: float) -> float:
@@ -144,10 +147,13 @@ def main() -> None:
     parser.add_argument("seconds", type=float)
     parser.add_argument("path")
     parser.add_argument("byte_range")
+    parser.add_argument("authorization")
     for name in ("limit", "span", "seed"):
         parser.add_argument(name, type=int)
     options = parser.parse_args()
-    requests = Requests(options.path, options.byte_range, options.limit, options.span)
+    requests = Requests(
+        options.path, options.byte_range, options.limit, options.span, options.authorization
+    )
     load = _BuiltIn(options.url, requests, options.seed)
     taken = asyncio.run(load.run(options.seconds))
     print(f"counted {load.count} {round(taken * 1e6)} 0 {load.failed}")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from benchmarks.measure import Row
-from benchmarks.rows import data, index, refget, remote, residues, slices, ticket
+from benchmarks.rows import access, data, index, policy, refget, remote, residues, slices, ticket
 from benchmarks.rows.setting import Setting
 
 Measurement = Callable[[Setting], Iterator[Row]]
@@ -11,6 +11,8 @@ Measurement = Callable[[Setting], Iterator[Row]]
 MEASUREMENTS: dict[str, Measurement] = {
     "ticket": ticket.tickets,
     "workers": ticket.workers,
+    "access": access.tickets,
+    "policy": policy.decisions,
     "query": index.queries,
     "cold-load": index.cold_load,
     "large-range": data.large_ranges,
