@@ -76,6 +76,9 @@ class Database:
         if read_only and self._is_sqlite and not self._in_memory and not Path(self._file).is_file():
             raise DatabaseMissing("there is no such database")
         self._busy_seconds = busy_seconds
+        if durable and self._is_sqlite and not (self._in_memory or read_only):
+            with contextlib.suppress(OSError):  # what is wrong is said when it is opened
+                Path(self._file).touch(mode=0o600)  # it will hold who saw what
         self._engine = open_engine(
             parsed, read_only=read_only, durable=durable, busy_seconds=busy_seconds
         )

@@ -401,3 +401,8 @@ def test_errors_hold_no_secret(url: str) -> None:
         Database(url)
     assert "w0rd" not in str(failure.value)
     assert failure.value.__cause__ is None
+
+
+def test_what_is_durable_is_for_its_owner_alone(tmp_path: Path) -> None:
+    Database(f"sqlite:///{tmp_path}/state.db", durable=True).close()
+    assert (tmp_path / "state.db").stat().st_mode & 0o077 == 0
