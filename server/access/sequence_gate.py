@@ -6,14 +6,12 @@ What is asked of a file is judged like any object; but a digest that says "not f
 
 import asyncio
 import logging
-import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from sqlalchemy import Connection
 
 from auth.audit_record import Event
@@ -23,8 +21,8 @@ from auth.principal import Principal
 from auth.quota import QuotaExceeded, minute_of, until_next_minute
 from auth.rules import Rule
 from server.access import events
-from server.access.audit_log import AuditLog
 from server.access.events import Visit
+from server.access.gate import Gate, even
 from server.access.quota_ledger import QuotaLedger
 from server.limits import SENT
 from server.refget.restricted import AskedFile
@@ -33,40 +31,14 @@ ENDPOINT = "refget"
 """What grants for sequences name."""
 
 _LOOK_SECONDS = 0.3  # between two looks whether a right still stands
-_REFUSAL_SECONDS = 0.025  # a refusal takes as long whatever its reason
 _MOST_CALLERS = 10_000
 _UNKNOWN = AccessRequest(ENDPOINT, "", "FASTA")
 _UNLIMITED = Limits()
 _log = logging.getLogger(__name__)
 
 
-class Gatekeeper(Protocol):
-    """What `Gate` does for all controlled data."""
-
-    @property
-    def audit(self) -> AuditLog:
-        """Where everything is written down."""
-        ...
-
-    def visit(self, request: web.Request) -> Visit:
-        """A request as the audit knows it."""
-        ...
-
-    async def authenticate(self, visit: Visit) -> Principal:
-        """Who asks. Raises `InvalidCredential`, `AuthorityUnavailable`."""
-        ...
-
-    async def judge(self, principal: Principal, asked: AccessRequest) -> Decision:
-        """What policy and consent say now. Raises `AuthorityUnavailable`."""
-        ...
-
-    def is_revoked(self, principal: Principal) -> bool:
-        """Whether its token has been revoked."""
-        ...
-
-
 class SequenceGate:
-    """A `server.refget.restricted.Guard`. `clock` gives seconds since the epoch.
+    """A `server.refget.restricted.Guard`; `gate` decides.
 
     `misses_per_minute`: how often one caller with a credential may ask this process for what is
     not there, as far as it may know; who has none learns nothing from asking often.
@@ -74,26 +46,24 @@ class SequenceGate:
 
     def __init__(
         self,
-        keeper: Gatekeeper,
+        gate: Gate,
         ledger: QuotaLedger,
         *,
         misses_per_minute: int = 600,
-        clock: Callable[[], float] = time.time,
     ) -> None:
-        self.keeper = keeper
+        self.gate = gate
         self.ledger = ledger
-        self.clock = clock
         self._misses_per_minute = misses_per_minute
         self._misses: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     async def meet(self, request: web.Request) -> "SequenceCaller":
         """Who makes a request. Raises `InvalidCredential`, `AuthorityUnavailable`."""
-        visit = self.keeper.visit(request)
-        return SequenceCaller(self, visit, await self.keeper.authenticate(visit))
+        visit = self.gate.visit(request)
+        return SequenceCaller(self, visit, await self.gate.authenticate(visit))
 
     def count_miss(self, principal: Principal) -> None:
         """One more; `QuotaExceeded` when that is too many."""
-        now = self.clock()
+        now = self.gate.now()
         minute, count = self._misses.pop(principal.name, (0, 0))
         count = count + 1 if minute == minute_of(now) else 1
         self._misses[principal.name] = (minute_of(now), count)
@@ -107,7 +77,7 @@ class SequenceGate:
 class SequenceCaller:
     """Who makes a request, and the first refusal of what it means."""
 
-    gate: SequenceGate
+    guard: SequenceGate
     visit: Visit
     principal: Principal
     _refusal: tuple[AccessRequest, Decision] | None = None
@@ -124,7 +94,7 @@ class SequenceCaller:
             datasets=asked.file.datasets,
             peer=self.visit.peer,
         )
-        decision = await self.gate.keeper.judge(self.principal, request)
+        decision = await self.guard.gate.judge(self.principal, request)
         if decision.clipped:  # a part of a sequence would pass for the whole
             decision = replace(decision, outcome=Outcome.DENY, rule=Rule.REGION)
         if not decision.allowed:
@@ -145,12 +115,12 @@ class SequenceCaller:
         if self._refusal is not None or is_known:
             unknown = _UNKNOWN, Decision(Outcome.NOT_FOUND, "object.unknown")
             asked, decision = self._refusal or unknown
-            self.gate.keeper.audit.note(
+            self.guard.gate.audit.note(
                 events.ticket("refget.denied", self.visit, self.principal, asked, decision)
             )
-        await asyncio.sleep(max(0.0, self.visit.began + _REFUSAL_SECONDS - time.monotonic()))
+        await even(self.visit)
         if is_known:
-            self.gate.count_miss(self.principal)
+            self.guard.count_miss(self.principal)
 
 
 @dataclass(slots=True)
@@ -167,9 +137,9 @@ class SequencePermit:
     async def giving(self) -> AsyncIterator[None]:
         """Around all that is sent: written down before and after, charged, and broken off when the
         right ends. Raises `QuotaExceeded`, `AuditUnavailable`."""
-        gate, visit = self.caller.gate, self.caller.visit
+        guard, request = self.caller.guard, self.caller.visit.request
         lease = await self._begin()
-        watch = asyncio.create_task(self._watch())
+        watch = asyncio.create_task(self._watch(asyncio.current_task()))
         outcome = "aborted"
         try:
             yield
@@ -179,14 +149,14 @@ class SequencePermit:
         finally:
             watch.cancel()
             # Announced, but no more than what has gone out.
-            sent = min(visit.request.get(SENT, 0), visit.request.writer.output_size)
-            gate.keeper.audit.note(self._ended(self._cut or outcome, sent))
+            sent = min(request.get(SENT, 0), request.writer.output_size)
+            guard.gate.audit.note(self._ended(self._cut or outcome, sent))
             if lease is not None:
-                await gate.ledger.end_stream(lease, sent)
+                await guard.ledger.end_stream(lease, sent)
 
     async def _begin(self) -> str | None:
         """Write the intent down and charge it; a lease where streams or bytes are limited."""
-        gate, visit, principal = self.caller.gate, self.caller.visit, self.caller.principal
+        guard, visit, principal = self.caller.guard, self.caller.visit, self.caller.principal
         asked, decision = self.asked, self.decision
         intent = events.ticket(
             "refget.intent",
@@ -200,18 +170,18 @@ class SequencePermit:
             delivery="proxy",
         )
         limits = decision.limits
-        if limits == _UNLIMITED:
+        if limits == _UNLIMITED or visit.request.method == hdrs.METH_HEAD:
             if principal.is_anonymous:  # open to all: nobody waits for the record
-                gate.keeper.audit.note(intent)
+                guard.gate.audit.note(intent)
             else:
-                await gate.keeper.audit.commit([intent])
+                await guard.gate.audit.commit([intent])
             return None
-        identities = principal.identities or frozenset({("", visit.peer)})
+        identities = guard.gate.identities(principal, visit.peer)
         intervals = [(each.reference_name, each.start, each.end) for each in asked.regions or ()]
 
         def work(connection: Connection) -> str | None:
-            now = gate.clock()
-            gate.ledger.charge(
+            now = guard.gate.now()
+            guard.ledger.charge(
                 connection,
                 identities=identities,
                 dataset=decision.dataset,
@@ -222,7 +192,7 @@ class SequencePermit:
             )
             if not (limits.concurrent_streams or limits.bytes_per_day):
                 return None
-            return gate.ledger.begin_stream(
+            return guard.ledger.begin_stream(
                 connection,
                 identities=identities,
                 dataset=decision.dataset,
@@ -231,7 +201,7 @@ class SequencePermit:
                 length=sum(end - start for _, start, end in intervals),
             )
 
-        return await gate.keeper.audit.commit([intent], work)
+        return await guard.gate.audit.commit([intent], work)
 
     def _ended(self, outcome: str, sent: int) -> Event:
         is_complete = outcome == "complete"
@@ -252,7 +222,7 @@ class SequencePermit:
             "ms": self.caller.visit.milliseconds,
         }
 
-    async def _watch(self) -> None:
+    async def _watch(self, sending: asyncio.Task[object] | None) -> None:
         """Drop the connection when the right ends: what was sent must not look complete."""
         while not self._cut:
             await asyncio.sleep(_LOOK_SECONDS)
@@ -261,16 +231,18 @@ class SequencePermit:
             except Exception:  # noqa: BLE001 - what cannot be judged ends
                 _log.exception("a sequence on its way cannot be judged")
                 self._cut = "unjudged"
+        if sending is not None:
+            sending.cancel()
         transport = self.caller.visit.request.transport
         if transport is not None:
             transport.abort()
 
     async def _ending(self) -> str:
         """Why the right does not stand any more; "" if it does."""
-        keeper, principal = self.caller.gate.keeper, self.caller.principal
-        if keeper.is_revoked(principal):
+        gate, principal = self.caller.guard.gate, self.caller.principal
+        if gate.is_revoked(principal):
             return "token.revoked"
-        decision = await keeper.judge(principal, self.asked)
+        decision = await gate.judge(principal, self.asked)
         if decision.clipped:
             return Rule.REGION
         return "" if decision.allowed else decision.rule

@@ -113,7 +113,7 @@ def _matches(pattern: str, url: str) -> bool:
             if segment.startswith(".") and not part.startswith("."):
                 continue
             if part == "**":
-                after.add(at)
+                after |= {at, at + 1}
             elif fnmatchcase(segment, part):
                 after.add(at + 1)
         reached = _with_skipped(parts, after)
@@ -121,8 +121,8 @@ def _matches(pattern: str, url: str) -> bool:
 
 
 def _with_skipped(parts: Sequence[str], reached: set[int]) -> set[int]:
-    """Places in a pattern with those behind `**`, which may stand for nothing."""
-    for at, part in enumerate(parts):
+    """Places in a pattern with those behind `**`, which may stand for nothing but at the end."""
+    for at, part in enumerate(parts[:-1]):
         if part == "**" and at in reached:
             reached.add(at + 1)
     return reached
