@@ -6,18 +6,20 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pysam
 import pytest
 from aiohttp import web
 from pydantic import BaseModel
 
-from server.app import LIBRARY, create_app
+from server.app import create_app
 from server.cli import command_line
+from server.cli import run as run_command
 from server.config import Settings, load_settings
+from server.web.openapi import openapi
 from tests.support.running_server import running
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,7 +30,7 @@ def settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, An
     for name, field in model.model_fields.items():
         inner = next(iter(get_args(field.annotation)), field.annotation)
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            many = inner is not field.annotation
+            many = get_origin(field.annotation) is tuple
             yield from settings(inner, f"{prefix}{name}{'[]' if many else ''}.")
         else:
             yield f"{prefix}{name}", field.default
@@ -58,21 +60,62 @@ def test_defaults_in_the_readme_are_those_of_the_model() -> None:
             assert text.replace('"', "'") == str(expected), name
 
 
-async def test_routes_are_in_the_readme(tmp_path: Path) -> None:
-    app = create_app(load_settings(None, {"locations": [{"url": str(tmp_path)}]}))
-    await app[LIBRARY].close()
+TRUST = """
+schema = "htsget-trust/1"
+[[broker]]
+issuer = "https://broker.example/"
+flows = ["userinfo"]
+audiences = ["htsgate"]
+"""
+
+
+@pytest.fixture
+async def everything(tmp_path: Path) -> AsyncIterator[web.Application]:
+    """An application that has all routes there are."""
+    (tmp_path / "policy.toml").write_text('schema = "htsget-policy/1"')
+    (tmp_path / "trust.toml").write_text(TRUST)
+    values = {
+        "locations": [{"url": str(tmp_path), "name": "study"}],
+        "auth": {"policy": tmp_path / "policy.toml", "passports": tmp_path / "trust.toml"},
+        "database": {"url": f"sqlite:///{tmp_path}/state.db"},
+    }
+    app = create_app(load_settings(None, values))
+    runner = web.AppRunner(app)
+    await runner.setup()
+    yield app
+    await runner.cleanup()
+
+
+def routes_of(app: web.Application) -> dict[str, set[str]]:
     routes: dict[str, set[str]] = {}
     for route in app.router.routes():
         if isinstance(route.resource, web.Resource):
             path = re.sub(r"\{(\w+):.+?\}$", r"{\1}", route.resource.canonical)
             path = path.rstrip("/") or "/"  # refget's paths may end with a slash
             routes.setdefault(path, set()).add(route.method)
+    return routes
+
+
+async def test_routes_are_in_the_readme(everything: web.Application) -> None:
     documented = {
         path: set(row[1].split(", "))
         for row in table("path")
         for path in re.findall(r"`([^`]+)`", row[0])
     }
-    assert documented == routes
+    assert documented == routes_of(everything)
+
+
+async def test_routes_are_in_the_description(everything: web.Application) -> None:
+    described = {
+        path: {each.upper() for each in about} - {"PARAMETERS"}
+        for path, about in openapi("1")["paths"].items()
+    }
+    routes = {
+        path: methods - {"HEAD", "OPTIONS"}
+        for path, methods in routes_of(everything).items()
+        if path not in ("/", "/openapi.json")
+    }
+    assert described == routes
 
 
 def test_commands_are_in_the_readme() -> None:
@@ -160,13 +203,40 @@ def test_examples_of_storage_settings(tmp_path: Path) -> None:
     (location,) = load_settings(path, {}).locations
     assert location.scheme == "s3"
     unset = {name for name, value in location if value is None}
-    assert unset == {"dataset"}
+    assert unset == {"access", "dataset"}
     policies = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
     assert [next(iter(policy)) for policy in policies] == ["Version", "CORSRules"]
 
 
-def test_toml_example(tmp_path: Path) -> None:
-    (example,) = examples("toml")
-    path = tmp_path / "htsgate.toml"
-    path.write_text(example)
+@pytest.mark.parametrize(
+    ("who", "region", "outcome"),
+    [
+        ("https://login.example.org/|ada", "chr20:1,000,001-1,010,000", "allow"),
+        ("https://login.example.org/|ada", "chr20:1,000,000-1,010,000", "deny"),
+        ("https://login.example.org/|eve", "chr20:1,000,001-1,010,000", "not_found"),
+        ("anonymous", "chr20:1,000,001-1,010,000", "unauthenticated"),
+    ],
+)
+def test_policy_example(
+    who: str, region: str, outcome: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(examples("toml")[2])
+    asked = ["policy", "explain", who, "cohort/NA12878", region, "--dataset", "cohort", "--json"]
+    assert run_command([*asked, "--policy", str(path)]) == (outcome != "allow")
+    explained = json.loads(capsys.readouterr().out)
+    assert (explained["outcome"], explained["header"]) == (outcome, "minimal")
+
+
+def test_toml_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("htsgate.toml")
+    served, controlled, rules = examples("toml")
+    path.write_text(served)
     assert load_settings(path, {}).locations[0].name == "kg"
+    path.write_text(controlled)
+    Path("policy.toml").write_text(rules)
+    settings = load_settings(path, {})
+    assert settings.is_controlled(settings.locations[0])
+    assert settings.auth is not None
+    assert settings.auth.policy == Path("policy.toml")

@@ -3,12 +3,16 @@
 from typing import Any
 
 from server.model import Endpoint
+from server.web.openapi_access import OPTIONAL_CREDENTIAL, SECURITY_SCHEMES, access_paths
 from server.web.openapi_refget import refget_paths
 
 _ERRORS = {
     "400": "UnsupportedFormat, InvalidInput or InvalidRange",
-    "404": "NotFound: no such object or reference",
+    "401": "InvalidAuthentication: no credential, or one that is not accepted",
+    "403": "PermissionDenied: not all of this is granted to the caller",
+    "404": "NotFound: no such object or reference, or none that the caller may know of",
     "413": "PayloadTooLarge",
+    "429": "TooManyRequests: a limit of the grant is reached; see Retry-After",
     "500": "InternalServerError: the stored data cannot be read",
     "503": "InternalServerError: the storage does not answer now; see Retry-After",
 }
@@ -25,11 +29,13 @@ def openapi(version: str) -> dict[str, Any]:
             "parameters": [_parameter("id", "path", {"type": "string"}, "may contain /")],
             "get": {
                 "summary": f"a ticket for {endpoint}",
+                "security": OPTIONAL_CREDENTIAL,
                 "parameters": _query(endpoint),
                 "responses": _ticket_responses(),
             },
             "post": {
                 "summary": f"a ticket for {endpoint} in several regions",
+                "security": OPTIONAL_CREDENTIAL,
                 "requestBody": {"content": {"application/json": {"schema": _body(endpoint)}}},
                 "responses": _ticket_responses(),
             },
@@ -45,19 +51,26 @@ def openapi(version: str) -> dict[str, Any]:
                 "200": {"description": "the block"},
                 "206": {"description": "the range of it that was asked for"},
                 "401": _error("InvalidAuthentication: not a URL of ours, or expired"),
+                "403": _error("PermissionDenied: less is granted than when the ticket was made"),
+                "404": _error("NotFound: the right to it has ended"),
                 "409": _error("the object changed; request a new ticket"),
                 "416": _error("the range asks for no byte"),
+                "429": _error("TooManyRequests: a limit of the grant is reached"),
+                "503": _error("what is sent cannot be recorded now, or the storage not be read"),
             },
         }
     }
-    paths |= refget_paths()
+    paths |= refget_paths() | access_paths()
     for probe in ("live", "ready"):
         paths[f"/health/{probe}"] = {"get": {"responses": {"200": _json("status")}}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "htsgate", "version": version, "license": {"name": "Apache-2.0"}},
         "paths": paths,
-        "components": {"schemas": {"ticket": _TICKET, "error": _ERROR}},
+        "components": {
+            "schemas": {"ticket": _TICKET, "error": _ERROR},
+            "securitySchemes": SECURITY_SCHEMES,
+        },
     }
 
 
