@@ -4,9 +4,8 @@ connection short of it.
 """
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
-from typing import TypeVar
 
 from aiohttp import web
 
@@ -17,8 +16,6 @@ from server.refget.subsequence import Piece
 from server.slicing.library import Plan
 from server.slicing.segments import Stored
 from storage_backends.base import StorageUnavailable
-
-T = TypeVar("T")
 
 
 async def send_residues(
@@ -61,8 +58,9 @@ async def stream_residues(
         if end - start <= SMALL:
             yield await files.residues(sequence, start, end)
             continue
-        async for read in closing(files.stream(sequence, start, end)):
-            yield read
+        async with aclosing(files.stream(sequence, start, end)) as residues:
+            async for read in residues:
+                yield read
 
 
 async def send_stream(
@@ -93,13 +91,3 @@ async def send_stream(
             raise StorageUnavailable("a sequence is not as long as it was")
         await response.write_eof()
         return response
-
-
-async def closing(stream: AsyncIterator[T]) -> AsyncGenerator[T, None]:
-    """A stream that is closed as soon as it is left."""
-    try:
-        async for each in stream:
-            yield each
-    finally:
-        if isinstance(stream, AsyncGenerator):
-            await stream.aclose()
