@@ -3,7 +3,7 @@ secret is in the answer, the log or the record, and it comes in time."""
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,9 @@ SECONDS = 2.0  # much more than any refusal takes, so that a busy machine does n
 NOT_COMPARED = ("Date",)
 
 READS = "/reads/study/reads"
+
+UNIFORM = b'{"htsget":{"error":"InvalidAuthentication","message":"the credential is not accepted"}}'
+CHALLENGE = 'Bearer realm="htsget", error="invalid_token"'
 
 
 @dataclass
@@ -60,7 +63,7 @@ class Bench:
     async def recorded(
         self,
         before: int,
-        expected: list[tuple[str, str]],
+        expected: Sequence[tuple[str, str | None]],
         secrets: tuple[str, ...],
         *replies: Reply,
     ) -> None:
@@ -79,6 +82,13 @@ class Bench:
         for each in self.caplog.records:
             assert each.name == "server.errors" or "\n" not in each.getMessage()
         return [each.getMessage() for each in self.caplog.records]
+
+
+def uniform(reply: Reply) -> None:
+    """It is the answer that every bad credential gets, to the byte."""
+    assert reply.body == UNIFORM
+    assert reply.headers["WWW-Authenticate"] == CHALLENGE
+    assert reply.headers["Cache-Control"] == "no-store"
 
 
 def sameness(reply: Reply) -> tuple[int, tuple[tuple[str, str], ...], bytes]:

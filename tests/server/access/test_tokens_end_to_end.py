@@ -11,13 +11,9 @@ import pytest
 
 from auth.clock import SteadyClock
 from tests.server.access.bad_tokens import BAD, EVIL, RSA, Forge
-from tests.server.access.denials import READS, Bench, bench, sameness
+from tests.server.access.denials import READS, Bench, bench, sameness, uniform
 from tests.server.access.guarded import guarded
-from tests.server.live import Reply
 from tests.support.broker import AUDIENCE, INTROSPECTOR, Answer, Broker, SigningKey
-
-UNIFORM = b'{"htsget":{"error":"InvalidAuthentication","message":"the credential is not accepted"}}'
-CHALLENGE = 'Bearer realm="htsget", error="invalid_token"'
 
 
 @pytest.fixture
@@ -26,12 +22,6 @@ async def at(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> As
     async with guarded(data, tmp_path, broker=broker) as site:
         with bench(site, caplog) as found:
             yield found
-
-
-def uniform(reply: Reply) -> None:
-    assert reply.body == UNIFORM
-    assert reply.headers["WWW-Authenticate"] == CHALLENGE
-    assert reply.headers["Cache-Control"] == "no-store"
 
 
 async def accepted(at: Bench, token: str) -> bool:
