@@ -3,7 +3,7 @@ caller's token changed since, and what is sent is written down before and after.
 """
 
 import logging
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 from sqlalchemy import Connection
@@ -13,6 +13,7 @@ from auth.capability import Capability, InvalidCapability
 from auth.decision import AccessRequest, Decision, Outcome
 from auth.errors import AuthorityUnavailable
 from auth.principal import ANONYMOUS
+from formats.regions import Region
 from server.access import events
 from server.access.events import Visit
 from server.access.gate import Gate, even
@@ -23,6 +24,17 @@ from server.limits import SENT
 from server.slicing.library import Plan
 
 _log = logging.getLogger(__name__)
+
+
+class Sent:
+    """What a block that went out whole held: of which regions it was (None: all), and how many
+    records, None where nobody counted."""
+
+    __slots__ = ("records", "served")
+
+    def __init__(self) -> None:
+        self.served: Sequence[Region] | None = ()
+        self.records: int | None = None
 
 
 class BlockGate:
@@ -50,7 +62,7 @@ class BlockGate:
     @asynccontextmanager
     async def sending(
         self, visit: Visit, capability: Capability, plan: Plan, byte_range: tuple[int, int]
-    ) -> AsyncIterator[None]:
+    ) -> AsyncIterator["Sent"]:
         """Around the sending of a block: what is about to be sent is written down before, and what
         was sent after. Raises `QuotaExceeded`, `AuditUnavailable`."""
         intent = events.block(
@@ -65,9 +77,9 @@ class BlockGate:
             await self.reassess(visit, capability)  # from here on, a withdrawal finds the stream
             length = byte_range[1] - byte_range[0]
             stream.lease = await self._begin(visit, capability, intent, length)
-            outcome = "aborted"
+            outcome, what = "aborted", Sent()
             try:
-                yield
+                yield what
                 if stream.cut:
                     raise ConnectionResetError("the right to this block has ended")
                 outcome = "complete"
@@ -80,6 +92,8 @@ class BlockGate:
                         visit,
                         capability,
                         bytes=sent,
+                        records=what.records,
+                        served=events.regions(what.served) if outcome == "complete" else None,
                         outcome=stream.cut or outcome,
                         ms=visit.milliseconds,
                     )

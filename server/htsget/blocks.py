@@ -117,9 +117,7 @@ class Blocks:
         if capability.data_class == DataClass.HEADER:
             view = await self._view(item, capability)
             return await self.library.plan_header(item, closed=last, view=view)
-        selection = Selection(
-            capability.intervals, capability.unplaced, capability.sent_until, capability.cut
-        )
+        selection = selection_of(capability)
         strict = capability.terms is not None
         plan = await self.library.plan_body(item, selection, closing=last, strict=strict)
         if capability.window is None:
@@ -143,6 +141,13 @@ class Blocks:
             if len(capability.intervals) > _MOST_MARKED:
                 marks.append(f"permitted: {len(capability.intervals)} intervals in all")
         return HeaderView(minimal=terms.header == "minimal", marks=tuple(marks))
+
+
+def selection_of(capability: Capability) -> Selection:
+    """What a body block's capability selects."""
+    return Selection(
+        capability.intervals, capability.unplaced, capability.sent_until, capability.cut
+    )
 
 
 def _text(name: str, interval: Interval) -> str:

@@ -14,6 +14,7 @@ from aiohttp import web
 from auth.capability import Capability, InvalidCapability
 from auth.decision import AccessRequest, Decision
 from auth.terms import Terms
+from formats.errors import CorruptData
 from formats.regions import UNPLACED, Region, merge
 from server.access.block_gate import BlockGate
 from server.access.events import Visit
@@ -23,11 +24,12 @@ from server.access.ticket_store import Holder
 from server.catalog import Catalog, DataObject
 from server.errors import NotFound, naming
 from server.htsget.answers import Answers
-from server.htsget.blocks import Blocks
+from server.htsget.blocks import Blocks, selection_of
 from server.htsget.query import Query
 from server.htsget.ticket import Rights
 from server.model import DataClass, Endpoint
-from storage_backends.base import ObjectChanged
+from server.slicing.library import Plan
+from storage_backends.base import ObjectChanged, StorageError
 
 Parse = Callable[[], Awaitable[Query]]
 
@@ -163,12 +165,35 @@ class ControlledData:
         answer = blocks.judge(request, plan, confined=True)
         if answer.byte_range is None:
             return await blocks.respond(request, item, plan, answer)
-        async with self.blocks.sending(visit, capability, plan, answer.byte_range):
+        async with self.blocks.sending(visit, capability, plan, answer.byte_range) as sent:
             response = await blocks.respond(request, item, plan, answer)
             if not response.prepared:  # a short one, which leaves whole: while it is watched
                 await response.prepare(request)
                 await response.write_eof()
+            if answer.byte_range == (0, plan.size):
+                sent.served, sent.records = await self._contents(blocks, capability, item, plan)
             return response
+
+    async def _contents(
+        self, blocks: Blocks, capability: Capability, item: DataObject, plan: Plan
+    ) -> tuple[tuple[Region, ...] | None, int | None]:
+        """The regions that a whole block was of (None: all), and its records if they are few."""
+        if capability.data_class == DataClass.HEADER:
+            return (), 0
+        selection, library = selection_of(capability), blocks.library
+        served = None
+        if selection.intervals is not None:
+            slicer = await library.slicer(item, indexed=True)
+            placed = [
+                Region(slicer.name(each[0]), each[1], each[2]) for each in selection.intervals
+            ]
+            served = (*placed, *([Region(UNPLACED)] if selection.unplaced else []))
+        if capability.window is not None:
+            return served, None
+        try:
+            return served, await library.count_records(item, selection, plan)
+        except (CorruptData, StorageError):
+            return served, None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from formats.regions import Interval, Region
 from formats.source import ByteSource
 from server.slicing.cram import OnMissing, plan_cram
 from server.slicing.fasta_files import FastaFile
+from server.slicing.record_count import count_cram
 from server.slicing.references import ConfiguredReferences, References, SeveralReferences
 from server.slicing.segments import Segment
 from server.slicing.selection import Selection
@@ -182,6 +183,9 @@ class CramSlicer:
         trimmer = self.services.trimmer(self.key)
         missing: OnMissing = "refuse" if strict else "whole"
         return plan_cram(source, self.header, self.index, selection, trimmer, missing)
+
+    def count(self, data: bytes) -> int:
+        return count_cram(data, self.header)
 
     def _is_empty(self, source: ByteSource, start: int, end: int) -> bool:
         """Whether no container that begins in `[start, end)` holds a record."""

@@ -27,6 +27,7 @@ from server.slicing.cram_slicer import (
 )
 from server.slicing.header_view import HeaderView, view_header
 from server.slicing.index_cache import IndexCache
+from server.slicing.record_count import MOST_COUNTED, block_bytes
 from server.slicing.segments import Segment, clip
 from server.slicing.selection import Selection
 from server.slicing.slicers import Slicer, StreamHeader, StreamSlicer, read_stream_header
@@ -179,6 +180,17 @@ class Library:
                 key, lambda: self.reading(item, make, lambda: slicer.edges(selection))
             )
         return plan
+
+    async def count_records(self, item: DataObject, selection: Selection, plan: Plan) -> int | None:
+        """The records of a body block; None where counting them would cost too much."""
+        if plan.size > MOST_COUNTED or selection.cut is not None:
+            return None
+        slicer = await self.slicer(item, indexed=selection.needs_index)
+
+        def count(source: ObjectSource) -> int:
+            return slicer.count(block_bytes(source, plan.segments))
+
+        return await self.reading(item, count)
 
     async def close(self) -> None:
         """Stop the threads and the decoding processes."""

@@ -15,6 +15,7 @@ from formats.records import Header, RecordFormat, walk
 from formats.regions import Interval, Region
 from formats.source import ByteSource
 from server.model import Format
+from server.slicing.record_count import count_stream
 from server.slicing.segments import Segment
 from server.slicing.selection import Selection
 from server.slicing.stream import RecordStream, plan_stream
@@ -73,6 +74,10 @@ class Slicer(Protocol):
 
         `strict`: `MissingReference` rather than any other record.
         """
+        ...
+
+    def count(self, data: bytes) -> int:
+        """The records of a body block, by its bytes; `CorruptData` when they are none."""
         ...
 
 
@@ -232,6 +237,9 @@ class StreamSlicer:
         self, source: ByteSource, selection: Selection, *, strict: bool = False
     ) -> list[Segment]:
         return plan_stream(bgzf.BgzfReader(source), self.stream, selection, strict=strict)
+
+    def count(self, data: bytes) -> int:
+        return count_stream(data, self.stream.layout)
 
 
 def _layout(kind: Format, references: Mapping[str, int], count: int) -> RecordFormat:

@@ -41,12 +41,35 @@ async def test_everything(site: Guarded, data: Path, tmp_path: Path) -> None:
     done = await site.events("data.done")
     assert {each["tid"] for each in done} == {intent["tid"]}
     assert len(await site.events("data.intent")) == len(done) == 2
+    assert [each["records"] for each in done] == [0, len(got)]
+    assert [each["served"] for each in done] == [[], "all"]
+
+
+@pytest.mark.parametrize(
+    ("path", "format"),
+    [("reads", "BAM"), ("reads", "CRAM"), ("variants", "VCF"), ("variants", "BCF")],
+)
+async def test_records_are_counted(
+    site: Guarded, data: Path, tmp_path: Path, path: str, format: str
+) -> None:
+    for query in ("", "&referenceName=one&start=5000&end=200000"):
+        body = await site.fetch(f"/{path}/study/{path}?format={format}{query}", "alice")
+        file = tmp_path / "slice"
+        file.write_bytes(body)
+        if path == "reads":
+            found = len(names(body, tmp_path))
+        else:
+            with pysam.VariantFile(str(file)) as records:
+                found = len(list(records))
+        assert (await site.events("data.done"))[-1]["records"] == found > 0
 
 
 async def test_one_region(site: Guarded, data: Path, tmp_path: Path) -> None:
     got = names(await site.fetch(f"{READS}?{IN_GENE}", "bob"), tmp_path)
     assert got == expected(data, ("one", 2000, 30000))
     assert got
+    _, done = await site.events("data.done")
+    assert (done["records"], done["served"]) == (len(got), [["one", 2000, 30000]])
 
 
 async def test_outside(site: Guarded) -> None:
