@@ -83,6 +83,7 @@ def test_truncated_header(length: int) -> None:
         (31, b"!"),
     ],
 )
+@pytest.mark.security("TI6")
 def test_hostile_header(at: int, value: bytes) -> None:
     with pytest.raises(CorruptData):
         read_header(reader(HEADER[:at] + value + HEADER[at + len(value) :]))
@@ -187,6 +188,7 @@ def with_field(at: int, code: str, value: int) -> bytes:
         with_field(20, "i", 1 << 30),
     ],
 )
+@pytest.mark.security("TI6")
 def test_hostile_records(record: bytes) -> None:
     with pytest.raises(CorruptData):
         spans(record)
@@ -194,6 +196,7 @@ def test_hostile_records(record: bytes) -> None:
 
 @given(st.data())
 @settings(max_examples=100, deadline=None)
+@pytest.mark.security("TI10")
 def test_mutated_headers(data: st.DataObject) -> None:
     broken = bytearray(HEADER)
     for at in data.draw(st.lists(st.integers(0, len(broken) - 1), min_size=1, max_size=5)):

@@ -66,6 +66,7 @@ def test_other_text() -> None:
     assert with_text(changed, "##old\n") == payload
 
 
+@pytest.mark.security("TI8")
 def test_impossible_dictionary_number() -> None:
     with pytest.raises(CorruptData):
         contigs("##contig=<ID=1,IDX=999999999>\n")
@@ -97,6 +98,7 @@ def test_truncated_records_are_not_given(length: int) -> None:
         (12, "i", -2),
     ],
 )
+@pytest.mark.security("TI8")
 def test_hostile_records(at: int, code: str, value: int) -> None:
     record = bytearray(bcf_record(0, 1, 1))
     struct.pack_into(f"<{code}", record, at, value)

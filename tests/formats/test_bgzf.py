@@ -80,6 +80,7 @@ def test_truncation(length: int) -> None:
         (32, b"\x00\x00\x00\x80"),
     ],
 )
+@pytest.mark.security("TI5")
 def test_broken_blocks(at: int, value: bytes) -> None:
     broken = STORED[:at] + value + STORED[at + len(value) :]
     with pytest.raises(CorruptData):
@@ -185,6 +186,7 @@ def test_limit_counts_anew() -> None:
         reader.renew()
 
 
+@pytest.mark.security("TI5")
 def test_bomb_does_not_unfold() -> None:
     """ISIZE says how much is allocated; a block that holds more is refused."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -197,6 +199,7 @@ def test_bomb_does_not_unfold() -> None:
 
 @given(st.data())
 @settings(max_examples=150, deadline=None)
+@pytest.mark.security("TI10")
 def test_mutations(data: st.DataObject) -> None:
     valid = bgzf_block(b"ACGT" * 30, subfield=b"ZZ\x01\x00!") + bgzf_block(b"N" * 99) + EOF_MARKER
     broken = bytearray(valid)

@@ -105,6 +105,7 @@ def test_without_count_of_unplaced_reads(
 
 
 @KINDS
+@pytest.mark.security("TI1")
 def test_truncation(data: bytes, count: int, names: object) -> None:
     del count, names
     for length in range(len(data)):
@@ -128,6 +129,7 @@ def test_truncated_blocks(data: bytes, count: int, names: object) -> None:
 
 @KINDS
 @pytest.mark.parametrize("tail", [b"\0", b"\0" * 4, b"\0" * 9, b"\0" * 16])
+@pytest.mark.security("TI1")
 def test_trailing_bytes(data: bytes, count: int, names: object, tail: bytes) -> None:
     del count, names
     with pytest.raises(CorruptData):
@@ -135,6 +137,7 @@ def test_trailing_bytes(data: bytes, count: int, names: object, tail: bytes) -> 
 
 
 @pytest.mark.parametrize("data", [b"", b"BAI\x02", b"bai\x01" + BAI[4:], b"CRAI", bytes(100)])
+@pytest.mark.security("TI1")
 def test_other_files(data: bytes) -> None:
     with pytest.raises(CorruptData):
         parse_index(data)
@@ -144,6 +147,7 @@ HUGE = (1 << 31) - 1
 
 
 @pytest.mark.parametrize("count", [HUGE, 1 << 31, 0xFFFFFFFF, 1 << 24, 1 << 20, 9])
+@pytest.mark.security("TI1")
 def test_hostile_counts(count: int) -> None:
     """No count is believed before the bytes are there."""
     for data in (
@@ -188,12 +192,14 @@ def one_reference(*bins: bytes, linear: bytes = b"") -> bytes:
         b"CSI\x01" + u32(14, 10, 0) + u32(1, 1) + bin_(0x49249249 - 2, [(1, 2)], 0),
     ],
 )
+@pytest.mark.security("TI2")
 def test_hostile_bins(data: bytes) -> None:
     with pytest.raises(CorruptData):
         use(parse_index(data))
 
 
 @pytest.mark.parametrize("names", [b"", b"a\0", b"a\0b", b"a\0a\0", b"a\0b\0c\0", b"ab"])
+@pytest.mark.security("TI3")
 def test_names_that_do_not_fit(names: bytes) -> None:
     data = TBI[:32] + u32(len(names)) + names + BAI[8:]
     with pytest.raises(CorruptData):
@@ -221,6 +227,7 @@ def test_offsets_use_all_their_bits() -> None:
     assert table.query(0, 1) == (1 << 63, 1 << 63, 1 << 63, top)
 
 
+@pytest.mark.security("TI3")
 def test_bomb() -> None:
     """A small file of well-packed zeros is refused by its inflated size."""
     block = bgzf_block(bytes(65_280), level=9)
@@ -236,6 +243,7 @@ def test_plain_gzip() -> None:
 
 @given(st.sampled_from([BAI, TBI, CSI, TEXT_CSI]), st.data())
 @settings(max_examples=500, deadline=None)
+@pytest.mark.security("TI10")
 def test_mutated(valid: bytes, data: st.DataObject) -> None:
     broken = bytearray(valid)
     for at in data.draw(st.lists(st.integers(0, len(broken) - 1), min_size=1, max_size=5)):

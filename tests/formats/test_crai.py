@@ -171,11 +171,13 @@ def test_containers_and_line_ends() -> None:
         b"\x1f\x8bnonsense",
     ],
 )
+@pytest.mark.security("TI2")
 def test_bad_input(data: bytes) -> None:
     with pytest.raises(CorruptData):
         parse_crai(data)
 
 
+@pytest.mark.security("TI3")
 def test_bomb() -> None:
     with pytest.raises(CorruptData):
         parse_crai(gzip.compress(bytes(50_000_000)), limit=1_000_000)
@@ -183,6 +185,7 @@ def test_bomb() -> None:
         parse_crai(b"0\t1\t5\t100\t1\t1\n" * 10, limit=100)
 
 
+@pytest.mark.security("TI10")
 def test_mutations_raise_nothing_but_corrupt_data() -> None:
     draw = random.Random(2)
     packed = gzip.compress(text(draw_rows(draw)))

@@ -115,6 +115,7 @@ def test_version_2_0_has_no_eof_marker(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [(1, 0), (1, 1), (2, 2), (3, 2), (4, 0)])
+@pytest.mark.security("TI7")
 def test_other_versions_are_refused(data: bytes, version: tuple[int, int]) -> None:
     with pytest.raises(CorruptData):
         parse_header(BytesSource(data[:4] + bytes(version) + data[6:]))
@@ -239,6 +240,7 @@ def test_truncation_never_passes(data: bytes) -> None:
                 list(walk(source, parse_header(source)))
 
 
+@pytest.mark.security("TI10")
 def test_mutations_raise_nothing_but_corrupt_data(data: bytes) -> None:
     draw = random.Random(3)
     for _ in range(1500):
@@ -252,6 +254,7 @@ def test_mutations_raise_nothing_but_corrupt_data(data: bytes) -> None:
                 demand(header.version, container, source.read(container.offset, container.stop))
 
 
+@pytest.mark.security("TI7")
 def test_absurd_counts_are_refused_before_they_are_read() -> None:
     landmarks = 0x0FFFFFFF
     numbers = itf8(0) * 6 + itf8(1) + itf8(landmarks)

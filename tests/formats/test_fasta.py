@@ -60,6 +60,7 @@ def test_interval_outside_the_sequence() -> None:
     "entry",
     [FaiEntry("a", 40, 3, 4, 5), FaiEntry("a", 4, 2, 4, 5), FaiEntry("a", 8, 3, 4, 9)],
 )
+@pytest.mark.security("TI9")
 def test_index_that_does_not_fit(entry: FaiEntry) -> None:
     reader = FastaReader(BytesSource(b">a\nACGT\n>b\nAC\n"))
     with pytest.raises(CorruptData):
@@ -81,11 +82,13 @@ def test_index_that_does_not_fit(entry: FaiEntry) -> None:
         b"\n",
     ],
 )
+@pytest.mark.security("TI9")
 def test_bad_fai(data: bytes) -> None:
     with pytest.raises(CorruptData):
         parse_fai(data)
 
 
+@pytest.mark.security("TI9")
 def test_fai_limit_and_empty_sequence() -> None:
     assert parse_fai(b"a\t0\t3\t0\t0\n") == (FaiEntry("a", 0, 3, 0, 0),)
     with pytest.raises(CorruptData):
@@ -104,6 +107,7 @@ def test_fai_limit_and_empty_sequence() -> None:
         struct.pack("<QQQ", 1, 1 << 63, 20),
     ],
 )
+@pytest.mark.security("TI4")
 def test_bad_gzi(data: bytes) -> None:
     with pytest.raises(CorruptData):
         parse_gzi(data)

@@ -106,6 +106,7 @@ def test_truncation(make: object) -> None:
 @STREAMS
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
+@pytest.mark.security("TI10")
 def test_mutations(make: object, data: st.DataObject) -> None:
     assert callable(make)
     layout, records = make(3)
@@ -142,6 +143,7 @@ def test_offset_beyond_its_block() -> None:
         walked(file, BamRecords(1), len(file) + 1 << 16)
 
 
+@pytest.mark.security("TI8")
 def test_endless_line_is_refused_quickly() -> None:
     """Joining the pieces of a record costs time linear in its size."""
     block = bgzf_block(b"A" * 65_280, level=1)

@@ -184,6 +184,7 @@ def test_windows_line_ends() -> None:
         b"nonsense\n",
     ],
 )
+@pytest.mark.security("TI8")
 def test_malformed_lines(line_: bytes) -> None:
     with pytest.raises(CorruptData):
         spans(line_)

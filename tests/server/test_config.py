@@ -119,13 +119,17 @@ def test_unknown_names_in_the_environment(
         ("[auth]\n[[locations]]\nurl = 'x'\n", "auth.policy"),
         ("[[locations]]\nurl = 'x'\naccess = 'controlled'\n", "[auth]"),
         (
-            "[auth]\npolicy = 'p'\n[[locations]]\nurl = 'x'\n"
-            "[[locations]]\nurl = 'y'\naccess = 'open'\n",
+            (
+                "[auth]\npolicy = 'p'\n[[locations]]\nurl = 'x'\n"
+                "[[locations]]\nurl = 'y'\naccess = 'open'\n"
+            ),
             "name them",
         ),
         (
-            "[auth]\npolicy = 'p'\n[[locations]]\nurl = 'x'\ndataset = 'a'\n"
-            "[[locations]]\nurl = 'y'\ndataset = 'b'\n",
+            (
+                "[auth]\npolicy = 'p'\n[[locations]]\nurl = 'x'\ndataset = 'a'\n"
+                "[[locations]]\nurl = 'y'\ndataset = 'b'\n"
+            ),
             "name them",
         ),
         ("[[auth.issuers]]\nissuer = 'https://a.example'\n", "audience or client_ids"),
@@ -214,6 +218,7 @@ def test_secrets_are_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("secret", ["", "short", "a" * 64, "abcabcabc" * 10, "x" * 31])
+@pytest.mark.security("TC2")
 def test_weak_secrets(secret: str) -> None:
     settings = load_settings(None, {"server": {"secret": secret}})
     with pytest.raises(ConfigurationError) as refusal:
@@ -221,6 +226,7 @@ def test_weak_secrets(secret: str) -> None:
     assert secret not in str(refusal.value) or not secret
 
 
+@pytest.mark.security("TC2")
 def test_secret_file(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_text(SECRET + "\n")

@@ -107,6 +107,7 @@ BROKEN_DATA: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", BROKEN_DATA)
+@pytest.mark.security("TI5", "TI6")
 async def test_broken_headers(hostile: tuple[Live, Path], kind: str) -> None:
     live, home = hostile
     content = BROKEN_DATA[kind]((home / "bad.bam").read_bytes())
@@ -134,6 +135,7 @@ async def test_broken_variants(hostile: tuple[Live, Path], name: str, kind: str)
 
 
 @pytest.mark.parametrize("name", ["bad.bam", "bad.vcf.gz", "bad.bcf"])
+@pytest.mark.security("TI5")
 async def test_truncated_files(hostile: tuple[Live, Path], name: str) -> None:
     """Wherever a file ends early: an answer that looks whole holds whole blocks."""
     live, home = hostile
@@ -151,6 +153,7 @@ async def test_truncated_files(hostile: tuple[Live, Path], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["bad.bam", "bad.vcf.gz", "bad.bcf"])
+@pytest.mark.security("TI10")
 async def test_flipped_bits(hostile: tuple[Live, Path], name: str) -> None:
     """500 where the damage is decoded; in a verbatim block the client's checksum tells."""
     live, home = hostile
@@ -198,6 +201,7 @@ CHUNKS: dict[str, Callable[[int, int], tuple[int, int]]] = {
 
 @pytest.mark.parametrize("kind", CHUNKS)
 @pytest.mark.parametrize("form", ["BAM", "VCF", "BCF"])
+@pytest.mark.security("TI2")
 async def test_hostile_chunks(hostile: tuple[Live, Path], kind: str, form: str) -> None:
     """An index may lie: the answer is an error, or the right records."""
     live, home = hostile
@@ -251,6 +255,7 @@ def split(stream: bytes, form: str) -> list[bytes]:
     ],
     ids=range(12),
 )
+@pytest.mark.security("TI1", "TI3")
 async def test_hostile_indexes(hostile: tuple[Live, Path], content: bytes) -> None:
     live, home = hostile
     (home / "bad.bam.bai").write_bytes(content)
@@ -261,6 +266,7 @@ async def test_hostile_indexes(hostile: tuple[Live, Path], content: bytes) -> No
     await others_are_served(live)
 
 
+@pytest.mark.security("TI3")
 async def test_index_bomb(hostile: tuple[Live, Path]) -> None:
     """Half a megabyte that unfolds to half a gigabyte."""
     live, home = hostile
@@ -276,6 +282,7 @@ async def test_index_larger_than_any(hostile: tuple[Live, Path]) -> None:
     await others_are_served(live)
 
 
+@pytest.mark.security("TI8")
 async def test_records_without_end(hostile: tuple[Live, Path]) -> None:
     """A line, and a record, that fill the file."""
     live, home = hostile
@@ -289,6 +296,7 @@ async def test_records_without_end(hostile: tuple[Live, Path]) -> None:
     await others_are_served(live)
 
 
+@pytest.mark.security("TI5")
 async def test_many_blocks_of_nothing(hostile: tuple[Live, Path]) -> None:
     live, home = hostile
     put(home / "bad.bam", bgzf_block(bam_start()) + BGZF_EOF * 300_000 + bgzf_block(b"x"))
@@ -297,6 +305,7 @@ async def test_many_blocks_of_nothing(hostile: tuple[Live, Path]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
+@pytest.mark.security("TI10")
 async def test_mutated_indexes(hostile: tuple[Live, Path], seed: int) -> None:
     live, home = hostile
     draw = random.Random(seed)

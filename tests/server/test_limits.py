@@ -270,6 +270,7 @@ async def test_slow_but_whole_requests_are_served() -> None:
             await asyncio.sleep(0.4)  # longer than the deadline for a header
 
 
+@pytest.mark.security("TR6")
 async def test_bodies_that_never_complete() -> None:
     async with running() as server, server.peer() as peer:
         await peer.send(b"POST /reads/a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
@@ -290,6 +291,7 @@ async def test_idle_connections_are_closed() -> None:
         assert 0.5 < loop.time() - begun < 5
 
 
+@pytest.mark.security("TL7")
 async def test_handlers_end_with_their_client() -> None:
     async with running() as server:
         async with server.peer() as peer:
@@ -311,6 +313,7 @@ async def test_clients_that_stop_reading_are_dropped() -> None:
                 await server.app[ENDED].wait()
 
 
+@pytest.mark.security("TA4")
 async def test_the_access_log_names_nothing(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with running() as server, server.peer() as peer:

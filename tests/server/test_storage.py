@@ -48,6 +48,7 @@ def test_remote_locations(url: str, folder: str, only: str | None) -> None:
 @pytest.mark.parametrize(
     "url", ["https://someone:pw@h/a?sig=secret", "https://someone:pw@h/x.bam", "s3://", "https://"]
 )
+@pytest.mark.security("TS2")
 def test_what_cannot_be_opened_tells_no_secret(url: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         opened(url)

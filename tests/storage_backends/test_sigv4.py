@@ -146,6 +146,7 @@ def test_bases_that_are_none(base: str) -> None:
     assert "secret" not in str(refusal.value)
 
 
+@pytest.mark.security("TS2")
 def test_credentials_do_not_show() -> None:
     shown = repr(Credentials("AKIDEXAMPLE", "the secret", "the token"))
     assert "secret" not in shown.replace("secret_key", "")

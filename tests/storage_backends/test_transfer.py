@@ -413,6 +413,7 @@ def test_another_event_loop(store: FaultyStore) -> None:
         first.run(once(close=True))
 
 
+@pytest.mark.security("TS2")
 async def test_logs_are_silent(
     store: FaultyStore, transfer: Transfer, caplog: pytest.LogCaptureFixture
 ) -> None:

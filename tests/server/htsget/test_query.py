@@ -100,6 +100,7 @@ NOT_POSITIONS = [
 
 @pytest.mark.parametrize("name", ["start", "end"])
 @pytest.mark.parametrize("value", NOT_POSITIONS)
+@pytest.mark.security("TR1")
 def test_get_positions(name: str, value: str) -> None:
     with pytest.raises(InvalidInput, match=f"{name} is not an unsigned 32-bit integer"):
         parse_get([("referenceName", "1"), (name, value)], READS)
@@ -157,6 +158,7 @@ def test_get_refuses(query: str, endpoint: Endpoint, error: type[HtsgetError]) -
 
 
 @pytest.mark.parametrize("name", sorted(PARAMETERS))
+@pytest.mark.security("TR1")
 def test_get_refuses_repeated_parameters(name: str) -> None:
     with pytest.raises(InvalidInput, match=f"{name} is given more than once"):
         parse_get([(name, "BAM"), (name, "BAM")], READS)
@@ -296,6 +298,7 @@ def test_post_refuses(request_: Any, endpoint: Endpoint, error: type[HtsgetError
         b"\x1f\x8b\x08\x00",
     ],
 )
+@pytest.mark.security("TR6")
 def test_post_refuses_what_is_not_strict_json(body: bytes) -> None:
     with pytest.raises(InvalidInput):
         post(body)

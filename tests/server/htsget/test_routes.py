@@ -86,6 +86,7 @@ FINE = [
 
 @pytest.mark.parametrize(("query", "status", "kind"), READS, ids=[row[0][:50] for row in READS])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.security("TR1", "TR2", "TR3", "TR7", "TR8")
 async def test_parameters_that_break_the_rules(
     live: Live, method: str, query: str, status: int, kind: str
 ) -> None:
@@ -121,6 +122,7 @@ async def test_parameters_that_keep_the_rules(live: Live, query: str) -> None:
         ("referenceName=one&start=536870912&end=536870913", 200, ""),
     ],
 )
+@pytest.mark.security("TR8")
 async def test_variants(live: Live, query: str, status: int, kind: str) -> None:
     reply = await live.get(f"/variants/variants?{query}")
     assert reply.status == status
@@ -173,6 +175,7 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("body", "status", "kind"), BODIES, ids=[str(b[0][:60]) for b in BODIES])
+@pytest.mark.security("TR2", "TR3", "TR6")
 async def test_bodies_that_break_the_rules(live: Live, body: bytes, status: int, kind: str) -> None:
     async with asyncio.timeout(10):
         reply = await live.post("/reads/reads", body)
@@ -252,6 +255,7 @@ ABSENT = [
 
 
 @pytest.mark.parametrize("object_id", ABSENT, ids=[each[:30] for each in ABSENT])
+@pytest.mark.security("TP1", "TP2", "TP3", "TP5")
 async def test_ids_that_name_nothing(live: Live, object_id: str) -> None:
     for query in ("", "?format=BAM", "?class=header", "?referenceName=one"):
         reply = await live.get(f"/reads/{object_id}{query}")
@@ -473,6 +477,7 @@ async def test_service_info(live: Live) -> None:
         assert (await live.post(f"/{endpoint}/service-info", {})).error[0] in (404, 405)
 
 
+@pytest.mark.security("TP6")
 async def test_no_client_names_a_file(live: Live) -> None:
     for header in ("HtsgetFilePath", "X-Original-URL", "X-Rewrite-URL", "Range"):
         reply = await live.ask("GET", "/reads/nope", headers={header: "/etc/passwd"})

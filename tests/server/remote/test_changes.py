@@ -89,6 +89,7 @@ async def test_a_replica_that_knows_the_old_object_serves_the_new_one(
 
 
 @pytest.mark.parametrize("query", [WHOLE, MIDDLE])
+@pytest.mark.security("TS1")
 async def test_replaced_while_a_block_streams(
     place: Place, newer: Path, before: Live, query: str
 ) -> None:

@@ -80,6 +80,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.security("TS1")
 async def test_a_ticket(place: Place, fault: str) -> None:
     rule, seconds = FAULTS[fault]
     async with impatient(place.settings()) as live:
@@ -92,6 +93,7 @@ async def test_a_ticket(place: Place, fault: str) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.security("TS1")
 async def test_a_block(place: Place, fault: str) -> None:
     """The ticket is made; then the store fails, before any byte is sent."""
     rule, seconds = FAULTS[fault]
@@ -143,6 +145,7 @@ async def test_a_store_that_is_down(place: Place) -> None:
             assert (await live.get("/health/live")).status == 200
 
 
+@pytest.mark.security("TS1")
 async def test_a_store_that_stops_in_mid_stream(place: Place) -> None:
     """The connection is dropped; a prefix of the right bytes arrived."""
     async with impatient(place.settings()) as live:
@@ -162,6 +165,7 @@ async def test_a_store_that_stops_in_mid_stream(place: Place) -> None:
         place.log.hold_after = None
 
 
+@pytest.mark.security("TS1")
 async def test_answers_that_are_not_the_range(place: Place) -> None:
     """Another range, more or fewer bytes than announced: never taken for what was asked."""
 
@@ -206,6 +210,7 @@ async def test_archived_objects(moto_store: RunningStore, files: Path) -> None:
             check_unavailable(await live.get(MIDDLE), place, 3600)
 
 
+@pytest.mark.security("TS1", "TS2")
 async def test_credentials_that_are_refused(
     versity_store: RunningStore, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

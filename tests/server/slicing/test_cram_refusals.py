@@ -31,6 +31,7 @@ def mixed(bam: Path, fasta: Path, tmp_path_factory: pytest.TempPathFactory) -> C
     return write_cram(tmp_path_factory.mktemp("mixed"), bam, fasta, "several references")
 
 
+@pytest.mark.security("TI7")
 def test_missing_reference_is_refused(external: Cram, mixed: Cram, pool: WorkerPool) -> None:
     trim = Trimmer(pool, ReferenceStore())
     for cram in (external, mixed):
@@ -88,6 +89,7 @@ def test_reference_by_name_when_the_header_has_no_md5(
     assert external.decode(plan, tmp_path) == external.expected(selection)
 
 
+@pytest.mark.security("TI7")
 def test_wrong_reference_is_an_error(
     external: Cram, pool: WorkerPool, fasta: Path, tmp_path: Path
 ) -> None:
@@ -159,6 +161,7 @@ def test_corrupt_container_is_an_error_of_its_own(
     assert external.decode(plan, tmp_path) == external.expected(selection)
 
 
+@pytest.mark.security("TI7", "TI10")
 def test_damage_never_harms_the_server(
     bam: Path,
     fasta: Path,
