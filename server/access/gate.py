@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from hashlib import sha256
 
 from aiohttp import hdrs, web
@@ -15,6 +16,7 @@ from auth.consent import STALE
 from auth.decision import AccessRequest, Decision, Limits, Outcome
 from auth.errors import AuthorityUnavailable, InvalidCredential
 from auth.principal import ANONYMOUS, Identity, Principal
+from auth.quota import QuotaExceeded
 from formats.regions import Region
 from server.access import events
 from server.access.audit_log import AuditLog
@@ -205,7 +207,12 @@ class Gate:
             )
             self._tickets.keep(connection, rights.ticket_id, holder, expires)
 
-        await self.audit.commit([intent], work)
+        try:
+            await self.audit.commit([intent], work)
+        except QuotaExceeded as error:
+            spent = replace(decision, outcome=Outcome.DENY, rule=error.rule)
+            self.audit.note(events.ticket("ticket.denied", visit, principal, asked, spent))
+            raise
         self._tickets.remember(rights.ticket_id, holder)
 
     async def judge(self, principal: Principal, asked: AccessRequest) -> Decision:

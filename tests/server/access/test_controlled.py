@@ -119,3 +119,14 @@ async def test_a_policy_that_changes(site: Guarded) -> None:
             break
     assert (await site.live.get(ticket.urls[1])).error == (404, "NotFound")
     assert (await site.get(READS, "alice")).error == (404, "NotFound")
+
+
+async def test_a_limit_that_is_reached_is_recorded(site: Guarded) -> None:
+    within = f"{READS}?referenceName=one&start=0&end=15000"
+    assert (await site.get(within, "frank")).status == 200
+    beyond = await site.get(f"{READS}?referenceName=one&start=20000&end=30000", "frank")
+    assert beyond.error == (429, "TooManyRequests")
+    (denied,) = await site.events("ticket.denied")
+    assert denied["rule"] == "quota.bases_per_day"
+    assert denied["decision"] == "deny"
+    assert len(await site.events("ticket.intent")) == 1
