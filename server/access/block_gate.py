@@ -2,22 +2,25 @@
 caller's token changed since, and what is sent is written down before and after.
 """
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 from sqlalchemy import Connection
 
 from auth.audit_record import Event
-from auth.capability import Capability, InvalidCapability
+from auth.capability import Capability, ExpiredCapability, InvalidCapability
 from auth.decision import AccessRequest, Decision, Outcome
 from auth.errors import AuthorityUnavailable
 from auth.principal import ANONYMOUS
+from auth.quota import QuotaExceeded
 from formats.regions import Region
 from server.access import events
+from server.access.begun import begun
 from server.access.events import Visit
 from server.access.gate import Gate, even
-from server.access.live_streams import LiveStreams
+from server.access.live_streams import LiveStream, LiveStreams
 from server.access.quota_ledger import QuotaLedger
 from server.access.ticket_store import Holder, TicketStore
 from server.limits import SENT
@@ -50,14 +53,23 @@ class BlockGate:
         """Raise unless the right of a data block still stands, for this caller."""
         terms = capability.terms
         if terms is None or terms.address not in ("", self._gate.hidden("address", visit.peer)):
+            rule = "capability.terms" if terms is None else "capability.address"
+            self._denied(visit, capability, rule, 401)
             raise InvalidCapability
         decision = await self._ending(capability)
         if decision is not None:
-            self._gate.audit.note(
-                events.block("data.denied", visit, capability, rule=decision.rule, status=404)
-            )
+            self._denied(visit, capability, decision.rule, 404)
             await even(visit)
             raise self._gate.refusal(decision, None)
+
+    def forged(self, visit: Visit, error: InvalidCapability) -> None:
+        """Write down that somebody came with a capability that does not open."""
+        rule = f"capability.{'expired' if isinstance(error, ExpiredCapability) else 'invalid'}"
+        self._gate.audit.note(events.forged(visit, rule))
+
+    def _denied(self, visit: Visit, capability: Capability, rule: str, status: int) -> None:
+        event = events.block("data.denied", visit, capability, rule=rule, status=status)
+        self._gate.audit.note(event)
 
     @asynccontextmanager
     async def sending(
@@ -73,22 +85,16 @@ class BlockGate:
             size=plan.size,
             etag=plan.etag,
         )
-        with self._streams.watch(visit.request, capability) as stream:
+        with self._limited(visit, capability) as stream:
             await self.reassess(visit, capability)  # from here on, a withdrawal finds the stream
             length = byte_range[1] - byte_range[0]
-            stream.lease = await self._begin(visit, capability, intent, length)
-            outcome, what = "aborted", Sent()
-            try:
-                yield what
-                if stream.cut:
-                    raise ConnectionResetError("the right to this block has ended")
-                outcome = "complete"
-            finally:
+            what = Sent()
+
+            async def end(lease: str | None, outcome: str = "aborted") -> None:
                 sent = visit.request.get(SENT, 0)
-                event = "data.done" if outcome == "complete" else "data.aborted"
                 self._gate.audit.note(
                     events.block(
-                        event,
+                        "data.done" if outcome == "complete" else "data.aborted",
                         visit,
                         capability,
                         bytes=sent,
@@ -98,8 +104,29 @@ class BlockGate:
                         ms=visit.milliseconds,
                     )
                 )
-                if stream.lease is not None:
-                    await self._ledger.end_stream(stream.lease, sent)
+                if lease is not None:
+                    # To the end, though the client may go while this is written.
+                    await asyncio.shield(self._ledger.end_stream(lease, sent))
+
+            stream.lease = await begun(self._begin(visit, capability, intent, length), end)
+            outcome = "aborted"
+            try:
+                yield what
+                if stream.cut:
+                    raise ConnectionResetError("the right to this block has ended")
+                outcome = "complete"
+            finally:
+                await end(stream.lease, outcome)
+
+    @contextmanager
+    def _limited(self, visit: Visit, capability: Capability) -> Iterator[LiveStream]:
+        """A stream, unless a limit stands against it, which is written down."""
+        try:
+            with self._streams.watch(visit.request, capability) as stream:
+                yield stream
+        except QuotaExceeded as error:
+            self._denied(visit, capability, error.rule, 429)
+            raise
 
     async def _begin(
         self, visit: Visit, capability: Capability, intent: Event, length: int
@@ -131,7 +158,9 @@ class BlockGate:
                 length=length,
             )
 
-        return await self._gate.audit.commit([intent], work)
+        lease = await self._gate.audit.commit([intent], work)
+        self._ledger.hold(lease)
+        return lease
 
     async def _ending(self, capability: Capability) -> Decision | None:
         """Why the right of a block has ended; None if it has not."""

@@ -98,7 +98,7 @@ def ticket(
 
 
 def block(event: str, visit: Visit, capability: Capability, **members: JsonOrPii) -> Event:
-    """`data.intent`, `data.done` or `data.aborted`, of one data block."""
+    """`data.intent`, `data.denied`, `data.done` or `data.aborted`, of one data block."""
     terms = capability.terms
     return {
         "event": event,
@@ -115,6 +115,11 @@ def block(event: str, visit: Visit, capability: Capability, **members: JsonOrPii
         "consent_version": terms.consent if terms else "",
         **members,
     }
+
+
+def forged(visit: Visit, rule: str) -> Event:
+    """`data.denied`, of a capability that says nothing that could be believed."""
+    return {"event": "data.denied", **visit.members, "rule": rule, "status": 401}
 
 
 def regions(asked: Sequence[Region] | None) -> JsonOrPii:

@@ -1,9 +1,11 @@
 """The controlled data blocks that are on their way, so that a withdrawal can stop them."""
 
 import asyncio
+import socket
+import struct
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from aiohttp import web
 
@@ -30,12 +32,23 @@ class LiveStream:
     def stop(self, rule: str) -> None:
         """Drop the connection: what was sent must not look complete."""
         self.cut = rule
-        # First whoever sends: a `sendfile` that waits for the client would leave its descriptor
-        # behind in the event loop, and the next connection that gets it would not be heard.
-        if self._task is not None:
-            self._task.cancel()
-        if self._request.transport is not None:
-            self._request.transport.abort()
+        drop(self._task, self._request)
+
+
+def drop(sending: asyncio.Task[object] | None, request: web.Request) -> None:
+    """Break an answer off, with what waits for the client in the system's buffers."""
+    # First whoever sends: a `sendfile` that waits for the client would leave its descriptor behind
+    # in the event loop, and the next connection that gets it would not be heard.
+    if sending is not None:
+        sending.cancel()
+    transport = request.transport
+    if transport is None:
+        return
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        with suppress(OSError):  # it may be closed already
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 class LiveStreams:

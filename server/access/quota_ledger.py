@@ -130,7 +130,8 @@ class QuotaLedger:
         now: float,
         length: int = 0,
     ) -> str:
-        """A lease for a data block that is about to be sent; `length` bytes are charged.
+        """A lease for a data block that is about to be sent; `length` bytes are charged. Once that
+        is committed, `hold` it.
 
         Raises `QuotaExceeded`; then nothing is charged.
         """
@@ -147,6 +148,11 @@ class QuotaLedger:
             quota_counters.add(connection, dataset, BYTES, day_of(now), charged)
         lease = Lease(names, dataset, day_of(now), length if daily else None)
         return self._leases.begin(connection, lease, now)
+
+    def hold(self, lease: str) -> None:
+        """Renew a lease until its stream ends. One that is not held, because nobody heard of it,
+        counts for a minute."""
+        self._leases.hold(lease)
 
     async def end_stream(self, lease: str, sent: int) -> None:
         """End a lease, and charge the bytes that were sent instead of those announced.

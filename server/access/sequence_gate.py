@@ -32,28 +32,20 @@ ENDPOINT = "refget"
 
 _LOOK_SECONDS = 0.3  # between two looks whether a right still stands
 _MOST_CALLERS = 10_000
+# How often a caller with a credential may ask one process for what is not there for it; programs
+# that decode stop at the first sequence they miss. Who has none learns nothing by asking often.
+_MISSES_PER_MINUTE = 100
 _UNKNOWN = AccessRequest(ENDPOINT, "", "FASTA")
 _UNLIMITED = Limits()
 _log = logging.getLogger(__name__)
 
 
 class SequenceGate:
-    """A `server.refget.restricted.Guard`; `gate` decides.
+    """A `server.refget.restricted.Guard`; `gate` decides."""
 
-    `misses_per_minute`: how often one caller with a credential may ask this process for what is
-    not there, as far as it may know; who has none learns nothing from asking often.
-    """
-
-    def __init__(
-        self,
-        gate: Gate,
-        ledger: QuotaLedger,
-        *,
-        misses_per_minute: int = 600,
-    ) -> None:
+    def __init__(self, gate: Gate, ledger: QuotaLedger) -> None:
         self.gate = gate
         self.ledger = ledger
-        self._misses_per_minute = misses_per_minute
         self._misses: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     async def meet(self, request: web.Request) -> "SequenceCaller":
@@ -69,7 +61,7 @@ class SequenceGate:
         self._misses[principal.name] = (minute_of(now), count)
         if len(self._misses) > _MOST_CALLERS:
             self._misses.popitem(last=False)
-        if count > self._misses_per_minute:
+        if count > _MISSES_PER_MINUTE:
             raise QuotaExceeded("quota.not_found", until_next_minute(now))
 
 

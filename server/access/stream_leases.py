@@ -65,9 +65,12 @@ class StreamLeases:
                 for identity in lease.identities
             ],
         )
+        return name
+
+    def hold(self, name: str) -> None:
+        """Renew one from now on."""
         with self._lock:
             self._own.add(name)
-        return name
 
     def end(self, connection: Connection, name: str) -> Lease | None:
         """Remove a lease; None if it has expired."""

@@ -76,7 +76,9 @@ class Account:
             now=self.now,
             length=length,
         )
-        return self.database.run(work, writing=True)
+        lease = self.database.run(work, writing=True)
+        self.ledger.hold(lease)
+        return lease
 
     def rows(self, table: Table) -> Sequence[Any]:
         return self.database.run(lambda connection: connection.execute(select(table)).all())
