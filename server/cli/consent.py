@@ -182,20 +182,33 @@ def _show(found: list[Recorded]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("recorded", "action", "of", "", "dataset", "from", "by", "reason", box=None)
-    for each in found:
-        statement = each.statement
-        table.add_row(
-            timestamp(each.at),
-            str(statement.action),
-            str(statement.kind),
-            printable(statement.value),
-            printable(statement.dataset) or "all",
-            timestamp(statement.effective_from),
-            "list" if each.listed else printable(each.by),
-            printable(each.reason),
-        )
-    Console(markup=False, highlight=False).print(table)
+    columns = ("recorded", "action", "of", "name", "dataset", "from", "by", "reason")
+    rows = [_row(each) for each in found]
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        for row in (columns, *rows):
+            print("\t".join(row))
+        return
+    table = Table(*columns, box=None)
+    for column in table.columns:
+        column.overflow = "fold"
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _row(each: Recorded) -> tuple[str, ...]:
+    statement = each.statement
+    return (
+        timestamp(each.at),
+        str(statement.action),
+        str(statement.kind),
+        printable(statement.value),
+        printable(statement.dataset) or "all",
+        timestamp(statement.effective_from),
+        "list" if each.listed else printable(each.by),
+        printable(each.reason) or "-",
+    )
 
 
 def _as_json(each: Recorded) -> dict[str, object]:
