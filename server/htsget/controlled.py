@@ -153,12 +153,14 @@ class ControlledData:
             return ()
         return await self.references.bounded(item, query.regions)
 
+    def forged(self, request: web.Request, error: InvalidCapability) -> None:
+        """Write down that somebody came with a capability that does not open."""
+        self.blocks.forged(self.gate.visit(request), error)
+
     async def block(
         self, request: web.Request, capability: Capability, blocks: Blocks
     ) -> web.StreamResponse:
         """One data block, if its right still stands."""
-        if capability.terms is None:  # sealed when the object was open
-            raise InvalidCapability
         visit = self.gate.visit(request)
         await self.blocks.reassess(visit, capability)
         item, plan = await blocks.open(capability)

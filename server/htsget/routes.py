@@ -49,6 +49,10 @@ class Control(Protocol):
         """The ticket for a request; a refusal raises."""
         ...
 
+    def forged(self, request: web.Request, error: InvalidCapability) -> None:
+        """Take note of a capability that does not open."""
+        ...
+
     async def block(
         self, request: web.Request, capability: Capability, blocks: Blocks
     ) -> web.StreamResponse:
@@ -132,9 +136,14 @@ class HtsgetRoutes:
 
     async def block(self, request: web.Request) -> web.StreamResponse:
         """One data block: exactly what its capability names, or a `Range` of it."""
-        capability = self.codec.open(request.match_info["capability"])
-        request[OBJECT] = self._pseudonym(capability.object_id)
         control = self.control
+        try:
+            capability = self.codec.open(request.match_info["capability"])
+        except InvalidCapability as error:
+            if control is not None:
+                control.forged(request, error)
+            raise
+        request[OBJECT] = self._pseudonym(capability.object_id)
         if control is not None and control.governs(capability.endpoint, capability.object_id):
             return await control.block(request, capability, self.blocks)
         if capability.terms is not None:
