@@ -31,9 +31,7 @@ from server.htsget.ticket import TicketMaker
 from server.location_settings import Location
 from server.model import Endpoint
 from server.refget.aliases import NamedSequence, read_names
-from server.refget.catalogue import SequenceCatalogue
 from server.refget.collection_routes import CollectionRoutes
-from server.refget.collection_store import CollectionStore
 from server.refget.contig_names import ContigNames
 from server.refget.cram_references import CatalogueReferences
 from server.refget.file_locator import FileLocator
@@ -42,8 +40,11 @@ from server.refget.flat_store import FlatStore
 from server.refget.location_ingest import LocationIngest
 from server.refget.opened import Refget
 from server.refget.registry import known_files
+from server.refget.restricted import RestrictedSequences
+from server.refget.restriction import Restriction
 from server.refget.sequence_routes import SequenceRoutes
 from server.refget.upstream import UpstreamSequences
+from server.refget.views import Views
 from server.service_info import Service, negotiate, service_info
 from server.slicing.cram_slicer import CramServices
 from server.slicing.fasta_files import FastaFile
@@ -76,7 +77,9 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
     master = read_secret(settings.server) or secret or secrets.token_bytes(32)
     catalog = open_catalog(settings)
     refget = open_refget(settings, catalog)
-    library = open_library(settings, catalog, [CatalogueReferences(refget.catalogue, refget.files)])
+    library = open_library(
+        settings, catalog, [CatalogueReferences(refget.views.everything.catalogue, refget.files)]
+    )
     access = _open_access(settings, refget, derive(master, b"htsgate pseudonyms"))
     codec = CapabilityCodec(
         {"k1": master},
@@ -86,7 +89,7 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
         clock=time.time,
     )
     tickets = TicketMaker(codec, settings.server.max_block_bytes)
-    names = ContigNames(refget.catalogue, library)
+    names = ContigNames(refget.views.public.catalogue, library)
     routes = HtsgetRoutes(
         catalog,
         Answers(library, tickets, settings.server.ticket_lifetime, names),
@@ -106,7 +109,7 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
     app[CATALOG], app[LIBRARY] = catalog, library
     service = Service(version=version("htsgate"), **settings.service.model_dump())
     _add_service_info(app, service)
-    _add_refget(app, settings, refget, service)
+    _add_refget(app, settings, refget, service, access)
     _add_pages(app, settings, routes)
     routes.add_to(app)
     if access is not None:
@@ -192,7 +195,7 @@ def _control(
     from server.access.object_references import ObjectReferences
     from server.htsget.controlled import ControlledData
 
-    references = ObjectReferences(library, refget.database, refget.collections)
+    references = ObjectReferences(library, refget.database, refget.views.everything.collections)
     return ControlledData(
         access.gate, access.blocks, catalog, references, settings.server.ticket_lifetime
     )
@@ -230,7 +233,7 @@ def open_refget(settings: Settings, catalog: Catalog) -> Refget:
         )
     except (ValueError, DatabaseUnavailable) as error:
         raise ConfigurationError(f"database.url: {error}") from None
-    sequences, collections = SequenceCatalogue(database), CollectionStore()
+    views = Views(database, Restriction.of(catalog.locations, settings.refget.sequences))
     locator = FileLocator(
         lambda url: open_file(url, settings.locations, settings.cache), settings.cache.descriptors
     )
@@ -239,10 +242,6 @@ def open_refget(settings: Settings, catalog: Catalog) -> Refget:
         known = [each.url for each in database.run(known_files)]
         return sequence_files(catalog, settings.refget.sequences, known)
 
-    def found(names: Sequence[str]) -> None:
-        sequences.serve(names)
-        collections.serve(names)
-
     ingest = LocationIngest(
         database,
         find,
@@ -250,13 +249,13 @@ def open_refget(settings: Settings, catalog: Catalog) -> Refget:
         patterns=settings.refget.sequences,
         aliases=_read_aliases(settings.refget.aliases),
         circular=settings.refget.circular,
-        found=found,
-        written=sequences.forget,
+        found=views.serve,
+        written=views.forget,
     )
     files = SequenceFiles(locator, database, lost=lambda _: ingest.look_again())
     store = FlatStore(settings.refget.store)
     upstream = UpstreamSequences(settings.refget.upstream, database, store)
-    return Refget(database, locator, files, sequences, collections, ingest, upstream)
+    return Refget(database, locator, files, views, ingest, upstream)
 
 
 def _read_aliases(patterns: Sequence[str]) -> list[NamedSequence]:
@@ -293,23 +292,37 @@ def _add_service_info(app: web.Application, service: Service) -> None:
         app.router.add_get(f"/{endpoint}/service-info", answer)
 
 
-def _add_refget(app: web.Application, settings: Settings, refget: Refget, service: Service) -> None:
+def _add_refget(
+    app: web.Application,
+    settings: Settings,
+    refget: Refget,
+    service: Service,
+    access: "Access | None",
+) -> None:
+    public = refget.views.public
+    restricted = None
+    if access is not None and not refget.views.restriction.is_empty:
+        from server.access.sequence_gate import SequenceGate
+
+        restricted = RestrictedSequences(refget.views, SequenceGate(access.gate, access.ledger))
     SequenceRoutes(
-        refget.catalogue,
+        public.catalogue,
         refget.files,
         service,
         settings.refget.subsequence_limit,
         lambda: refget.ingest.pending,
         refget.upstream if settings.refget.upstream else None,
+        restricted,
     ).add_to(app)
     CollectionRoutes(
         refget.database,
-        refget.collections,
-        refget.catalogue,
+        public.collections,
+        public.catalogue,
         refget.files,
         service,
         settings.refget.strict,
         lambda: refget.ingest.pending,
+        restricted,
     ).add_to(app)
 
 

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 from server.database import Database
-from server.refget.catalogue import SequenceCatalogue
-from server.refget.collection_store import CollectionStore
 from server.refget.file_locator import FileLocator
 from server.refget.files import SequenceFiles
 from server.refget.location_ingest import LocationIngest
 from server.refget.upstream import UpstreamSequences
+from server.refget.views import Views
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +17,7 @@ class Refget:
     database: Database
     locator: FileLocator
     files: SequenceFiles
-    catalogue: SequenceCatalogue
-    collections: CollectionStore
+    views: Views
     ingest: LocationIngest
     upstream: UpstreamSequences
 

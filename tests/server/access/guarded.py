@@ -5,8 +5,10 @@ clipped; erin's grant needs records rewritten, frank's has limits; the whole wor
 `study/public/…`; nobody else may see anything.
 """
 
+import asyncio
 import json
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -131,7 +133,16 @@ class Guarded:
         return await self.live.whole(await self.get(path, sub))
 
     async def records(self) -> list[dict[str, Any]]:
-        """The audit so far, once what was noted is written."""
+        """The audit so far, once every block that was begun is at its end."""
+        for _ in range(100):
+            found = await self._written()
+            counts = Counter(each["event"] for each in found)
+            if counts["data.intent"] == counts["data.done"] + counts["data.aborted"]:
+                return found
+            await asyncio.sleep(0.05)
+        return found
+
+    async def _written(self) -> list[dict[str, Any]]:
         await self.live.app[ACCESS].gate.audit.flush()
         engine = create_engine(self.database)
         with engine.connect() as connection:
