@@ -36,7 +36,13 @@ from auth.errors import (
     ObjectUnusable,
 )
 from auth.quota import QuotaExceeded
-from formats.errors import CorruptData, FormatError, UnindexableRange, UnknownReference
+from formats.errors import (
+    CorruptData,
+    FormatError,
+    MissingReference,
+    UnindexableRange,
+    UnknownReference,
+)
 from server.access.audit_log import AuditUnavailable
 from server.database import DatabaseUnavailable
 from server.http_range import MalformedRange, RangeNotSatisfiable
@@ -171,6 +177,10 @@ ERRORS: Mapping[type[Exception], tuple[ErrorType, str | None]] = {
     CapabilityError: (ErrorType.INTERNAL_SERVER_ERROR, "internal error while serving {}"),
     UnknownReference: (ErrorType.NOT_FOUND, None),
     UnindexableRange: (ErrorType.INVALID_RANGE, None),
+    MissingReference: (
+        ErrorType.UNAVAILABLE,
+        "{} cannot be served now; its custodian can mend that",
+    ),
     CorruptData: (ErrorType.INTERNAL_SERVER_ERROR, "the stored data of {} cannot be read"),
     FormatError: (ErrorType.INTERNAL_SERVER_ERROR, "the stored data of {} cannot be read"),
     ObjectNotFound: (ErrorType.NOT_FOUND, str(NotFound())),
