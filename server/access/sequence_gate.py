@@ -21,8 +21,10 @@ from auth.principal import Principal
 from auth.quota import QuotaExceeded, minute_of, until_next_minute
 from auth.rules import Rule
 from server.access import events
+from server.access.begun import begun
 from server.access.events import Visit
 from server.access.gate import Gate, even
+from server.access.live_streams import drop
 from server.access.quota_ledger import QuotaLedger
 from server.limits import SENT
 from server.refget.restricted import AskedFile
@@ -129,8 +131,7 @@ class SequencePermit:
     async def giving(self) -> AsyncIterator[None]:
         """Around all that is sent: written down before and after, charged, and broken off when the
         right ends. Raises `QuotaExceeded`, `AuditUnavailable`."""
-        guard, request = self.caller.guard, self.caller.visit.request
-        lease = await self._begin()
+        lease = await begun(self._begin(), self._end)
         watch = asyncio.create_task(self._watch(asyncio.current_task()))
         outcome = "aborted"
         try:
@@ -140,11 +141,17 @@ class SequencePermit:
             outcome = "complete"
         finally:
             watch.cancel()
-            # Announced, but no more than what has gone out.
-            sent = min(request.get(SENT, 0), request.writer.output_size)
-            guard.gate.audit.note(self._ended(self._cut or outcome, sent))
-            if lease is not None:
-                await guard.ledger.end_stream(lease, sent)
+            await self._end(lease, outcome)
+
+    async def _end(self, lease: str | None, outcome: str = "aborted") -> None:
+        """Write down what was sent."""
+        guard, request = self.caller.guard, self.caller.visit.request
+        # As announced, but no more than what has gone out.
+        sent = min(request.get(SENT, 0), request.writer.output_size)
+        guard.gate.audit.note(self._ended(self._cut or outcome, sent))
+        if lease is not None:
+            # To the end, though the client may go while this is written.
+            await asyncio.shield(guard.ledger.end_stream(lease, sent))
 
     async def _begin(self) -> str | None:
         """Write the intent down and charge it; a lease where streams or bytes are limited."""
@@ -193,7 +200,16 @@ class SequencePermit:
                 length=sum(end - start for _, start, end in intervals),
             )
 
-        return await guard.gate.audit.commit([intent], work)
+        try:
+            lease = await guard.gate.audit.commit([intent], work)
+        except QuotaExceeded as error:
+            spent = replace(decision, outcome=Outcome.DENY, rule=error.rule)
+            denied = events.ticket("refget.denied", visit, principal, asked, spent)
+            guard.gate.audit.note(denied)
+            raise
+        if lease is not None:
+            guard.ledger.hold(lease)
+        return lease
 
     def _ended(self, outcome: str, sent: int) -> Event:
         is_complete = outcome == "complete"
@@ -223,11 +239,7 @@ class SequencePermit:
             except Exception:  # noqa: BLE001 - what cannot be judged ends
                 _log.exception("a sequence on its way cannot be judged")
                 self._cut = "unjudged"
-        if sending is not None:
-            sending.cancel()
-        transport = self.caller.visit.request.transport
-        if transport is not None:
-            transport.abort()
+        drop(sending, self.caller.visit.request)
 
     async def _ending(self) -> str:
         """Why the right does not stand any more; "" if it does."""

@@ -318,12 +318,6 @@ def _known_file(row: Row[Any]) -> KnownFile:
     return KnownFile(row.id, row.url, kind, source, row.fingerprint, row.complete, row.collection)
 
 
-def files_of(connection: Connection, sources: Sequence[Source]) -> list[str]:
-    """The URLs of the files that are in the catalogue for one of these reasons."""
-    rows = select(FILES.c.url).where(FILES.c.source.in_(sources)).order_by(FILES.c.url)
-    return list(connection.execute(rows).scalars())
-
-
 def _portions(values: Iterable[T]) -> Iterator[list[T]]:
     remaining = iter(values)
     while some := list(islice(remaining, _AT_ONCE)):

@@ -6,43 +6,25 @@ only, frank's has limits, gina's is bound to other sequences; `closed/public/…
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-from aiohttp import web
-from yarl import URL
+import pytest
 
-from server.access.gate import Gate
-from server.access.opened import open_access
-from server.access.sequence_gate import SequenceGate
-from server.access.territory import Ground, Territory
-from server.app import open_catalog
+from server.access.audit_log import AuditLog
+from server.app import ACCESS
 from server.config import load_settings
-from server.cors import Cors
 from server.database import Database
-from server.errors import error_middleware
-from server.limits import Limits, make_runner
-from server.refget.aliases import NamedSequence
-from server.refget.collection_routes import CollectionRoutes
 from server.refget.digests import Digests
-from server.refget.file_locator import FileLocator
-from server.refget.files import SequenceFiles
-from server.refget.flat_store import FlatStore
-from server.refget.location_ingest import LocationIngest
-from server.refget.registry import Alias, known_files
-from server.refget.restricted import RestrictedSequences
-from server.refget.restriction import Restriction
-from server.refget.sequence_routes import SequenceRoutes
-from server.refget.upstream import UpstreamSequences
-from server.refget.views import Views
-from server.survey import sequence_files
+from server.refget.registry import known_files
 from tests.server.access.audit_trails import records_of
+from tests.server.live import SECRET, Live, serving
 from tests.server.refget.sequence_files import fasta, residues, twobit, write
-from tests.server.refget.served_files import SERVICE, Reply
+from tests.server.refget.served_files import Reply
 from tests.support.broker import AUDIENCE, Broker
 
 DATASET, WORLD, BOUND = "https://data.example/ASM", "https://data.example/WORLD", "urn:bound"
@@ -60,6 +42,23 @@ FILES: Mapping[str, bytes] = {
     "closed/named.fa": fasta({"n": NAMED}),
     "open/ref.fa": fasta({"chr1": SHARED, "chr2": OPEN}),
 }
+
+_COLUMNS = (
+    "Sequence-Name",
+    "GenBank-Accn",
+    "Relationship",
+    "RefSeq-Accn",
+    "Sequence-Length",
+    "UCSC-style-name",
+)
+_ROWS = (
+    ("chrB", "SECRET1.1", "<>", "na", str(len(CHR_B)), "na"),
+    ("chr2", "na", "<>", "na", str(len(OPEN)), "open2"),
+)
+NAMES = "".join(
+    ("# " if at == 0 else "") + "\t".join(row) + "\n" for at, row in enumerate((_COLUMNS, *_ROWS))
+)
+"""An assembly report."""
 
 
 def ga4gh(text: bytes) -> str:
@@ -120,21 +119,19 @@ def policy(issuer: str) -> str:
     )
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Site:
     """The server. `data` is the folder of its locations, `policy` the file that it obeys."""
 
     data: Path
     policy: Path
     broker: Broker
-    gate: Gate
-    database: Database
-    views: Views
-    ingest: LocationIngest
-    sequences: SequenceRoutes
-    base: str = ""
-    session: aiohttp.ClientSession = field(init=False)
+    live: Live
     tokens: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def audit(self) -> AuditLog:
+        return self.live.app[ACCESS].gate.audit
 
     def credential(self, sub: str) -> dict[str, str]:
         """The header of somebody's requests; "" is nobody."""
@@ -150,13 +147,12 @@ class Site:
         sub: str = "",
         *,
         headers: Mapping[str, str] | None = None,
-        data: Any = None,
+        data: bytes | None = None,
     ) -> Reply:
         """One request as somebody."""
-        url = URL(self.base + path, encoded=True)
-        fields = {**self.credential(sub), **(headers or {})}
-        async with self.session.request(method, url, headers=fields, data=data) as response:
-            return Reply(response.status, response.headers, await response.read())
+        fields = {"Accept-Encoding": "identity", **self.credential(sub), **(headers or {})}
+        reply = await self.live.ask(method, path, headers=fields, data=data)
+        return Reply(reply.status, reply.headers, reply.body)
 
     async def get(self, path: str, sub: str = "", **headers: str) -> Reply:
         return await self.ask("GET", path, sub, headers=headers)
@@ -164,15 +160,17 @@ class Site:
     async def collection(self, name: str) -> str:
         """The digest of what a file holds."""
         url = str(self.data / name)
-        files = await self.database.execute(known_files)
+        with closing(self._database()) as database:
+            files = database.run(known_files)
         (found,) = [each.collection for each in files if each.url == url]
         assert found is not None
         return found
 
     async def records(self) -> list[dict[str, Any]]:
         """The audit so far, once what was noted is written."""
-        await self.gate.audit.flush()
-        return await asyncio.to_thread(records_of, self.database)
+        await self.audit.flush()
+        with closing(self._database()) as database:
+            return await asyncio.to_thread(records_of, database)
 
     async def events(self, *kinds: str) -> list[dict[str, Any]]:
         """The audit records of some kinds."""
@@ -181,21 +179,16 @@ class Site:
     async def settled(self) -> None:
         """Wait until all files are written down."""
         async with asyncio.timeout(30):
-            while self.ingest.pending:  # noqa: ASYNC110
+            while (await self.get("/sequence/" + "0" * 32)).status == 503:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
+
+    def _database(self) -> Database:
+        return Database(f"sqlite:///{self.data.parent}/state.db")
 
 
 @asynccontextmanager
 async def serving_site(
-    directory: Path,
-    *,
-    files: Mapping[str, bytes] = FILES,
-    upstream: Sequence[str] = (),
-    misses_per_minute: int = 600,
-    aliases: Sequence[NamedSequence] = (
-        NamedSequence(frozenset({"chrB"}), len(CHR_B), (Alias("insdc", "SECRET1.1"),)),
-        NamedSequence(frozenset({"chr2"}), len(OPEN), (Alias("ucsc", "open2"),)),
-    ),
+    directory: Path, *, files: Mapping[str, bytes] = FILES, upstream: Sequence[str] = ()
 ) -> AsyncIterator[Site]:
     """Serve until the block ends; all files are written down by then."""
     data = directory / "data"
@@ -204,89 +197,34 @@ async def serving_site(
     for name, content in files.items():
         await asyncio.to_thread(write, data / name, content)
     broker = Broker()
-    async with AsyncExitStack() as running:
-        await running.enter_async_context(broker.serving())
+    async with broker.serving():
         rules = directory / "policy.toml"
         rules.write_text(policy(broker.issuer))
+        report = directory / "names.txt"
+        report.write_text(NAMES)
         issuer = {"issuer": broker.issuer, "audience": AUDIENCE, "jwks_url": broker.jku}
-        locations: list[dict[str, str]] = [
+        locations = [
             {"url": str(data / "closed"), "name": "closed", "access": "controlled"},
             {"url": str(data / "open"), "access": "open"},
         ]
-        settings = load_settings(
-            None,
-            {
-                "locations": locations,
-                "auth": {"policy": str(rules), "issuers": [issuer]},
-                "refget": {"sequences": [str(data / "closed" / "n*.fa")]},
+        values = {
+            "server": {"secret": SECRET},
+            "locations": locations,
+            "database": {"url": f"sqlite:///{directory}/state.db"},
+            "auth": {"policy": str(rules), "issuers": [issuer]},
+            "refget": {
+                "sequences": [str(data / "closed" / "n*.fa")],
+                "aliases": [str(report)],
+                "circular": ["ring"],
+                "store": str(directory / "flat"),
+                "upstream": upstream,
             },
-        )
-        database = Database(f"sqlite:///{directory}/state.db", durable=True)
-        running.callback(database.close)
-        catalog = open_catalog(settings)
-        named = settings.refget.sequences
-        views = Views(database, Restriction.of(catalog.locations, named))
-        locator = FileLocator(lambda url: (_ for _ in ()).throw(ValueError(url)))
-
-        def find() -> Iterator[Any]:
-            return sequence_files(catalog, named)
-
-        ingest = LocationIngest(
-            database,
-            find,
-            locator,
-            patterns=named,
-            aliases=aliases,
-            circular=["ring"],
-            found=views.serve,
-            written=views.forget,
-        )
-        residue_files = SequenceFiles(locator, database)
-        territory = Territory({"closed": Ground(controlled=True), "": Ground(controlled=False)})
-        assert settings.auth is not None
-        access = open_access(
-            settings.auth, rules, database, territory, lambda _: None, key=bytes(32)
-        )
-        guard = SequenceGate(access.gate, access.ledger, misses_per_minute=misses_per_minute)
-        restricted = RestrictedSequences(views, guard)
-        others = None
-        if upstream:
-            others = UpstreamSequences(upstream, database, FlatStore(directory / "flat"))
-            running.push_async_callback(others.close)
-        catalogue, store = views.public.catalogue, views.public.collections
-        sequences = SequenceRoutes(
-            catalogue, residue_files, SERVICE, 0, lambda: ingest.pending, others, restricted
-        )
-        app = web.Application(middlewares=[error_middleware], client_max_size=1 << 20)
-        app.on_response_prepare.append(Cors().on_response_prepare)
-        sequences.add_to(app)
-        CollectionRoutes(
-            database,
-            store,
-            catalogue,
-            residue_files,
-            SERVICE,
-            strict=False,
-            is_pending=lambda: ingest.pending,
-            restricted=restricted,
-        ).add_to(app)
-        runner = make_runner(app, limits=Limits(shutdown_seconds=1))
-        for location in catalog.locations:
-            location.backend.start(asyncio.get_running_loop())
-            running.push_async_callback(location.backend.close)
-        running.push_async_callback(locator.close)
-        running.push_async_callback(residue_files.close)
-        await access.start()
-        running.push_async_callback(access.close)
-        await ingest.start()
-        running.push_async_callback(ingest.close)
-        await runner.setup()
-        running.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        site = Site(data, rules, broker, access.gate, database, views, ingest, sequences)
-        site.base = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        site.session = await running.enter_async_context(
-            aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=["Accept-Encoding"])
-        )
-        await site.settled()
-        yield site
+        }
+        with pytest.MonkeyPatch.context() as environment:
+            for name in [name for name in os.environ if name.startswith("HTSGATE_")]:
+                environment.delenv(name)
+            settings = load_settings(None, values)
+        async with serving(settings) as live:
+            site = Site(data, rules, broker, live)
+            await site.settled()
+            yield site

@@ -21,7 +21,6 @@ from server.refget.registry import (
     add_sequences,
     blocks_of,
     complete_file,
-    files_of,
     flat_urls,
     forget_orphans,
     known_file,
@@ -88,7 +87,9 @@ def test_a_file_goes_on_where_it_stopped(connection: Connection) -> None:
     assert found is not None
     assert found.source is Source.ADDED
     open_file(connection, "/x.fa", FileKind.FASTA, Source.LOCATION, "1")
-    assert files_of(connection, [Source.ADDED]) == ["/x.fa"]
+    assert [(each.url, each.source) for each in known_files(connection)] == [
+        ("/x.fa", Source.ADDED)
+    ]
 
 
 def test_another_version_begins_anew(connection: Connection) -> None:

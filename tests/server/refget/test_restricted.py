@@ -11,10 +11,12 @@ from typing import Any
 import aiohttp
 import pytest
 
+from server.access import sequence_gate
 from server.refget.digests import Digests
 from server.refget.open_files import OpenFiles
 from server.refget.seqcol import Collection
 from server.refget.upstream import UpstreamSequences
+from server.refget.warm import WarmSequences
 from tests.server.refget.restricted_site import (
     CHR_A,
     CHR_B,
@@ -159,6 +161,7 @@ async def test_what_is_hidden_is_what_is_unknown(
         *((f"/attribute/collection/{each}/{{}}", level1[each], none) for each in attributes),
     ]
     kinds: tuple[dict[str, str], ...] = ({}, {"Range": "bytes=0-5"}, {"Accept": "image/png"})
+    monkeypatch.setattr(sequence_gate, "_MISSES_PER_MINUTE", 10_000)
     monkeypatch.setattr(OpenFiles, "acquire", _untouched)
     monkeypatch.setattr(OpenFiles, "quickly", _untouched)
     for template, known, unknown in templates:
@@ -296,13 +299,22 @@ async def test_lists_show_what_everybody_sees(site: Site) -> None:
             assert attributes.json["pagination"]["total"] == 2
 
 
-async def test_the_quick_path_never_holds_what_is_restricted(site: Site) -> None:
-    warm = site.sequences._warm
+async def test_the_quick_path_never_holds_what_is_restricted(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: set[str] = set()
+    keep = WarmSequences.keep
+
+    def spy(self: WarmSequences, text: str, *rest: Any) -> None:
+        kept.add(text)
+        keep(self, text, *rest)
+
+    monkeypatch.setattr(WarmSequences, "keep", spy)
     for text, sub in ((OPEN, ""), (CHR_A, "alice"), (WORLDS, ""), (SHARED, "alice")):
         for _ in range(3):
             reply = await site.get(f"/sequence/{ga4gh(text)}?start=10&end=20", sub)
             assert reply.body == text[10:20]
-    assert set(warm._kept) == {ga4gh(OPEN), ga4gh(SHARED)}
+    assert kept == {ga4gh(OPEN), ga4gh(SHARED)}
     # Right after somebody who may.
     assert (await site.get(f"/sequence/{A}?start=10&end=20")).status == 404
     assert (await site.get(f"/sequence/{A}?start=10&end=20", "mallory")).status == 404
@@ -360,8 +372,8 @@ async def test_without_the_audit_nothing_restricted_leaves(site: Site) -> None:
         raise OSError("no space left on device")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(site.gate.audit, "_together", full)
-        patch.setattr(site.gate.audit, "_alone", full)
+        patch.setattr(site.audit, "_together", full)
+        patch.setattr(site.audit, "_alone", full)
         reply = await site.get(f"/sequence/{A}", "alice")
         assert (reply.status, "Retry-After" in reply.headers) == (503, True)
         assert (await site.get(f"/sequence/{ga4gh(OPEN)}")).status == 200
@@ -377,11 +389,14 @@ async def test_limits(site: Site) -> None:
     assert (await site.get(f"/sequence/{A}?start=2000&end=3000", "frank")).status == 200
     assert (await site.get(f"/sequence/{A}?start=2000&end=3001", "alice")).status == 200
     assert len(await site.events("refget.intent")) == 5
+    (denied,) = await site.events("refget.denied")
+    assert denied["rule"] == "quota.bases_per_day"
 
 
 @pytest.mark.security("L29")
-async def test_asking_often_tells_nothing(tmp_path: Path) -> None:
-    async with serving_site(tmp_path, misses_per_minute=8) as site:
+async def test_asking_often_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequence_gate, "_MISSES_PER_MINUTE", 8)
+    async with serving_site(tmp_path) as site:
         for _ in range(4):
             for text in (A, UNKNOWN):
                 assert (await site.get(f"/sequence/{text}", "mallory")).status == 404
@@ -399,9 +414,9 @@ async def test_a_right_that_ends_stops_what_is_on_its_way(tmp_path: Path) -> Non
     text = residues(1000, 11) * 64_000
     files = {"closed/asm.fa": fasta({"chrA": text}, width=1000)}
     async with serving_site(tmp_path, files=files) as site:
-        url = f"{site.base}/sequence/{ga4gh(text)}"
+        url = f"{site.live.base}/sequence/{ga4gh(text)}"
         received = 0
-        async with site.session.get(url, headers=site.credential("alice")) as response:
+        async with site.live.session.get(url, headers=site.credential("alice")) as response:
             assert response.status == 200
             received += len(await response.content.readexactly(100_000))
             site.policy.write_text(site.policy.read_text().replace('sub = "alice"', 'sub = "x"'))
@@ -428,8 +443,8 @@ async def test_a_client_that_leaves(tmp_path: Path) -> None:
     async with serving_site(
         tmp_path, files={"closed/asm.fa": fasta({"chrA": text}, width=1000)}
     ) as site:
-        url = f"{site.base}/sequence/{ga4gh(text)}"
-        async with site.session.get(url, headers=site.credential("alice")) as response:
+        url = f"{site.live.base}/sequence/{ga4gh(text)}"
+        async with site.live.session.get(url, headers=site.credential("alice")) as response:
             await response.content.readexactly(1000)
             response.close()
         (end,) = await _eventually(site, "refget.aborted")
@@ -452,8 +467,9 @@ async def test_other_servers_are_asked_for_what_is_not_there_for_the_caller(
         patch.setattr(UpstreamSequences, "fetch", spy)
         async with (
             serving_site(tmp_path / "other", files=other) as there,
-            serving_site(tmp_path / "here", upstream=[f"{there.base}/sequence"]) as here,
+            serving_site(tmp_path / "here", upstream=[f"{there.live.base}/sequence"]) as here,
         ):
+            asked.clear()
             assert (await here.get(f"/sequence/{A}", "alice")).body == CHR_A
             assert not asked  # nobody else learns what is asked for here
             for sub in ("", "mallory"):
