@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -181,6 +182,16 @@ class Settings(Section):
             raise ValueError(
                 "server: controlled data need https: give tls_certificate, or public_url = https://…"
                 " if a proxy does that, or listen on 127.0.0.1"
+            )
+        url = urlsplit(server.public_url or "")
+        if url.scheme == "http" and not is_loopback(url.hostname or ""):
+            raise ValueError(
+                "server.public_url: controlled data need https: ticket URLs would go over plain http"
+            )
+        if server.trusted_proxies and server.public_url is None:
+            raise ValueError(
+                "server.public_url: behind a proxy, give what clients call this server, such as"
+                " https://htsget.example.org: ticket URLs begin with it"
             )
         # An id must tell which location it belongs to before anything is looked up.
         unnamed = {
