@@ -2,7 +2,8 @@
 
 What the file itself calls its references comes first and is looked up nowhere. Any other name is
 taken for a reference whose header gives the MD5 of a sequence that the catalogue knows by that
-name; lengths or customs prove nothing.
+name; lengths or customs prove nothing. What restricted files call their records means nothing here,
+not even for objects that are controlled: those are not the same people's.
 """
 
 import asyncio

@@ -1,4 +1,9 @@
-"""The sequences of the catalogue, for cutting CRAM files: what their records are stored against."""
+"""The sequences of the catalogue, for cutting CRAM files: what their records are stored against.
+
+Restricted sequences too, and also for files that are open: what is cut is stored against the same
+sequence again, so of its residues nothing leaves (but the differences that the file holds), and
+that it is here is told only of a digest that the header of an open file names.
+"""
 
 from dataclasses import dataclass
 
