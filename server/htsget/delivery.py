@@ -9,7 +9,6 @@ broken answer must never look complete.
 import asyncio
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 
 from aiohttp import web
 
@@ -23,7 +22,6 @@ SMALL = 256 << 10
 """Answers up to this many bytes are sent in one piece."""
 
 _PIECE = 1 << 20  # also of a `sendfile`, which does not tell what it sent before it was broken off
-_NO_SENDFILE = asyncio.SendfileNotAvailableError
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
 
@@ -102,20 +100,25 @@ async def _send_stored(
     if transport is None:
         raise ConnectionResetError("the client went away")
     start, end = segment.start, segment.end
-    before = request[SENT]
     if transport.get_extra_info("sslcontext") is None:
         # asyncio wants a file object; all offsets are explicit, the shared position means nothing.
-        with os.fdopen(os.dup(descriptor), "rb", buffering=0) as file, suppress(_NO_SENDFILE):
+        with os.fdopen(os.dup(descriptor), "rb", buffering=0) as file:
             for at in range(start, end, _PIECE):
                 count = min(_PIECE, end - at)
                 request[SENT] += count
-                sent = await asyncio.get_running_loop().sendfile(
-                    transport, file, at, count, fallback=False
-                )
+                try:
+                    sent = await asyncio.get_running_loop().sendfile(
+                        transport, file, at, count, fallback=False
+                    )
+                except asyncio.SendfileNotAvailableError:
+                    if at > start:  # asyncio says so of a connection that broke, too
+                        raise ConnectionResetError("the client went away") from None
+                    request[SENT] -= count
+                    break
                 if sent != count:
                     raise StorageUnavailable("the object ended early")
-            return
-        request[SENT] = before
+            else:
+                return
     source = DescriptorSource(descriptor, end)
     for at in range(start, end, _PIECE):
         piece = await asyncio.to_thread(source.read, at, at + _PIECE)
