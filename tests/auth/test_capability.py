@@ -76,6 +76,7 @@ def test_derive_is_hkdf() -> None:
     assert derive(b"\x0b" * 22, b"").hex() == okm
 
 
+@pytest.mark.security("TU1")
 def test_keys_of_other_purposes_verify_nothing() -> None:
     token = codec().seal(PLAIN)
     body = token.split(".")[2]
@@ -133,6 +134,7 @@ def test_claims_are_canonical_and_short() -> None:
     assert len(codec().seal(PLAIN)) < 400
 
 
+@pytest.mark.security("TU1")
 def test_every_changed_character_fails() -> None:
     token = codec().seal(PLAIN)
     for position in range(len(token)):
@@ -180,6 +182,7 @@ def test_key_rotation() -> None:
         codec(keys={"k1": KEY, "k2": KEY}).open(old.replace(".k1.", ".k2."))
 
 
+@pytest.mark.security("TU1")
 def test_time() -> None:
     token = codec().seal(PLAIN)
     assert codec(clock=lambda: NOW + 599.9).open(token).expires == NOW + 600
@@ -190,6 +193,7 @@ def test_time() -> None:
         codec(clock=lambda: NOW - 31).open(token)
 
 
+@pytest.mark.security("TU1")
 def test_audience() -> None:
     with pytest.raises(InvalidCapability):
         codec(audience="https://other.example.org").open(codec().seal(PLAIN))

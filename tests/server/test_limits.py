@@ -133,6 +133,7 @@ MALFORMED = [
 ]
 
 
+@pytest.mark.security("TH1", "TH2", "TH3")
 @pytest.mark.parametrize("request_", MALFORMED, ids=range(len(MALFORMED)))
 async def test_malformed_requests(request_: bytes, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
@@ -146,6 +147,7 @@ async def test_malformed_requests(request_: bytes, caplog: pytest.LogCaptureFixt
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.security("TH1")
 @pytest.mark.parametrize(
     "request_",
     [
@@ -220,6 +222,7 @@ async def drip(peer: Peer, data: bytes) -> None:
         await asyncio.sleep(0.05)
 
 
+@pytest.mark.security("TH4")
 @pytest.mark.parametrize("first", [b"", b"G", b"GET /reads/a HTTP/1.1\r\nHost: a\r\n"])
 async def test_headers_that_never_complete(first: bytes) -> None:
     loop = asyncio.get_running_loop()
@@ -230,6 +233,7 @@ async def test_headers_that_never_complete(first: bytes) -> None:
         assert 0.25 < loop.time() - begun < 5
 
 
+@pytest.mark.security("TH4")
 async def test_dripping_headers() -> None:
     loop = asyncio.get_running_loop()
     async with running() as server, server.peer() as peer:
@@ -241,6 +245,7 @@ async def test_dripping_headers() -> None:
         await asyncio.gather(dripping, return_exceptions=True)
 
 
+@pytest.mark.security("TH4")
 async def test_dripping_headers_of_a_second_request() -> None:
     loop = asyncio.get_running_loop()
     limits = Limits(header_seconds=0.3, keepalive_seconds=60)
@@ -256,6 +261,7 @@ async def test_dripping_headers_of_a_second_request() -> None:
         await asyncio.gather(dripping, return_exceptions=True)
 
 
+@pytest.mark.security("TH4")
 async def test_slow_but_whole_requests_are_served() -> None:
     async with running(Limits(header_seconds=20)) as server, server.peer() as peer:
         for _ in range(3):
@@ -270,7 +276,7 @@ async def test_slow_but_whole_requests_are_served() -> None:
             await asyncio.sleep(0.4)  # longer than the deadline for a header
 
 
-@pytest.mark.security("TR6")
+@pytest.mark.security("TR6", "TH4")
 async def test_bodies_that_never_complete() -> None:
     async with running() as server, server.peer() as peer:
         await peer.send(b"POST /reads/a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
@@ -281,6 +287,7 @@ async def test_bodies_that_never_complete() -> None:
         await dripping
 
 
+@pytest.mark.security("TH4")
 async def test_idle_connections_are_closed() -> None:
     loop = asyncio.get_running_loop()
     async with running() as server, server.peer() as peer:
@@ -302,6 +309,7 @@ async def test_handlers_end_with_their_client() -> None:
             await server.app[ENDED].wait()
 
 
+@pytest.mark.security("TH4")
 @pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT is Linux's")
 async def test_clients_that_stop_reading_are_dropped() -> None:
     loop = asyncio.get_running_loop()

@@ -50,6 +50,7 @@ async def ranged(live: Live, url: str, *values: str, **more: str) -> tuple[int, 
         return response.status, response.headers.get("Content-Range"), await response.read()
 
 
+@pytest.mark.security("TU3")
 async def test_ranges(live: Live) -> None:
     """The table of a block of n bytes."""
     url = await body_url(live)
@@ -112,6 +113,7 @@ async def test_resumed_transfers_equal_whole_ones(live: Live) -> None:
     assert received == whole
 
 
+@pytest.mark.security("TU3")
 async def test_conditions(live: Live) -> None:
     url = await body_url(live)
     whole = await live.get(url)
@@ -137,6 +139,7 @@ async def test_blocks_are_the_same_on_every_replica(live: Live, data: Path) -> N
         assert back.body == first.body
 
 
+@pytest.mark.security("TU1")
 async def test_capability_of_another_secret(live: Live, data: Path) -> None:
     async with serving(settings_of(data, secret=OTHER_SECRET)) as other:
         token = (await body_url(live)).removeprefix(live.base)
@@ -145,12 +148,14 @@ async def test_capability_of_another_secret(live: Live, data: Path) -> None:
         assert (await live.get(token)).error == (401, "InvalidAuthentication")
 
 
+@pytest.mark.security("TU1")
 async def test_capability_for_another_origin(live: Live, data: Path) -> None:
     async with serving(settings_of(data, public_url="https://x.example")) as other:
         token = (await body_url(live)).removeprefix(live.base)
         assert (await other.get(token)).error == (401, "InvalidAuthentication")
 
 
+@pytest.mark.security("TU1")
 async def test_tampered_capabilities(live: Live) -> None:
     """Every byte counts; every refusal is the same."""
     url = await body_url(live, "/variants/variants?referenceName=one&start=1&end=2")
@@ -173,6 +178,7 @@ async def test_tampered_capabilities(live: Live) -> None:
     assert len(replies) == 1
 
 
+@pytest.mark.security("TU2")
 async def test_capability_says_all(live: Live) -> None:
     """Nothing else in the request changes what is sent."""
     url = await body_url(live)
@@ -182,6 +188,7 @@ async def test_capability_says_all(live: Live) -> None:
     assert (await live.get(url, Authorization="Bearer nonsense")).body == whole
 
 
+@pytest.mark.security("TU6")
 async def test_bearer_and_capability_are_not_exchanged(live: Live) -> None:
     token = (await body_url(live)).rpartition("/")[2]
     assert (await live.get("/blocks/token", Authorization=f"Bearer {token}")).error[0] == 401
@@ -189,6 +196,7 @@ async def test_bearer_and_capability_are_not_exchanged(live: Live) -> None:
     assert (await live.get(f"/variants/{token}")).error == (404, "NotFound")
 
 
+@pytest.mark.security("TU1")
 async def test_expired_capability(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_800_000_000.0]
     monkeypatch.setattr("time.time", lambda: now[0])
@@ -226,6 +234,7 @@ def copy(data: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.security("TU5")
 async def test_replaced_between_ticket_and_block(copy: Path) -> None:
     async with serving(settings_of(copy)) as live:
         tickets = [await live.get(f"/reads/reads{query}") for query in ("", "?referenceName=one")]
@@ -242,6 +251,7 @@ async def test_replaced_between_ticket_and_block(copy: Path) -> None:
         assert stale.error == (500, "InternalServerError")
 
 
+@pytest.mark.security("TU5")
 async def test_changed_in_place_between_ticket_and_block(copy: Path) -> None:
     async with serving(settings_of(copy)) as live:
         url = await body_url(live, "/reads/large")
