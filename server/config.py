@@ -7,10 +7,11 @@ refused, with the nearest known one in the message.
 import json
 import os
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -186,7 +187,7 @@ class Settings(Section):
         url = urlsplit(server.public_url or "")
         if url.scheme == "http" and not is_loopback(url.hostname or ""):
             raise ValueError(
-                "server.public_url: controlled data need https: ticket URLs would go over plain http"
+                "server.public_url: controlled data need https: ticket URLs would go over http"
             )
         if server.trusted_proxies and server.public_url is None:
             raise ValueError(
@@ -228,6 +229,18 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "auth": AuthSection,
     "database": DatabaseSection,
     "service": ServiceSection,
+}
+
+
+# What a variable of a list may hold.
+_LISTS = {
+    ("server", "cors_origins"): '["https://a.example"]',
+    ("server", "trusted_proxies"): '["10.0.0.0/8"]',
+    ("auth", "issuers"): '[{"issuer": "https://login.example/", "audience": "htsgate"}]',
+    ("auth", "administrators"): '[{"iss": "https://login.example/", "sub": "ada"}]',
+    ("auth", "private_hosts"): '["login.example"]',
+    ("refget", "circular"): '["chrM"]',
+    ("refget", "upstream"): '["https://refget.example/sequence"]',
 }
 
 
@@ -337,7 +350,19 @@ def _json_example(section: str, key: list[str]) -> str | None:
     field = _SECTIONS[section].model_fields.get(key[0])
     if field is None or not isinstance(field.default, tuple):
         return None
-    return '["https://a.example"]' if section == "server" else '["/references/*.fa"]'
+    return _LISTS.get((section, key[0]), '["/references/*.fa"]')
+
+
+def _model_of(place: Sequence[int | str]) -> type[BaseModel]:
+    """Whose names are known at a place in the settings."""
+    model: type[BaseModel] = Settings
+    for name in place:
+        if isinstance(name, str):
+            annotation = model.model_fields[name].annotation
+            kinds = (annotation, *get_args(annotation))
+            models = (each for each in kinds if isinstance(each, type))
+            model = next((each for each in models if issubclass(each, BaseModel)), model)
+    return model
 
 
 def _unknown(name: str, model: type[BaseModel]) -> str:
@@ -352,8 +377,7 @@ def _explain(error: ValidationError) -> str:
         text = problem["msg"]
         if problem["type"] == "extra_forbidden":
             *sections, name = problem["loc"]
-            model = _SECTIONS.get(str(sections[0]), Settings) if sections else Settings
-            text = _unknown(str(name), model)
+            text = _unknown(str(name), _model_of(sections))
         text = text.removeprefix("Value error, ")
         lines.append(f"{place}: {text}" if place else text)
     return "\n".join(lines)

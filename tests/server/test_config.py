@@ -87,6 +87,8 @@ def test_frozen() -> None:
         ("[[locations]]\nurl = 'x'\nnme = 'y'\n", "locations.0.nme", "name"),
         ("[cache]\nindex_byte = 1\n", "cache.index_byte", "index_bytes"),
         ("location = 'x'\n", "location", "locations"),
+        ("[auth]\npasport = 'x'", "auth.pasport", "passports"),
+        ("[[auth.issuers]]\nissuer = 'x'\naudiences = 'y'", "auth.issuers.0.audiences", "audience"),
     ],
 )
 def test_unknown_names_in_the_file(tmp_path: Path, text: str, place: str, nearest: str) -> None:
@@ -262,6 +264,8 @@ def test_two_secrets(tmp_path: Path) -> None:
         ("HTSGATE_LOCATIONS", "/data", 'wants JSON, e.g. [{"url": "/data"}]'),
         ("HTSGATE_SERVER__CORS_ORIGINS", "https://a", 'wants JSON, e.g. ["https://a.example"]'),
         ("HTSGATE_REFGET__SEQUENCES", "/a.fa", 'wants JSON, e.g. ["/references/*.fa"]'),
+        ("HTSGATE_AUTH__ISSUERS", "https://a", 'wants JSON, e.g. [{"issuer": '),
+        ("HTSGATE_SERVER__TRUSTED_PROXIES", "10.0.0.1", 'wants JSON, e.g. ["10.0.0.0/8"]'),
     ],
 )
 def test_what_the_environment_should_say(
