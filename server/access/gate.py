@@ -7,6 +7,7 @@ import hmac
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from hashlib import sha256
 
 from aiohttp import hdrs, web
@@ -71,7 +72,6 @@ class Gate:
         self._trusted = trusted
         self._bind_address = bind_address
         self._clock = clock
-        self._versions = ("", ""), ("", "")
         self._looked = time.monotonic()
 
     def now(self) -> int:
@@ -91,11 +91,13 @@ class Gate:
 
     @property
     def versions(self) -> tuple[str, str]:
-        """What capabilities carry of policy and of consent."""
-        full = self._policies.current.version, self._consents.current.version
-        if full != self._versions[0]:
-            self._versions = full, (_short(full[0]), _short(full[1]))
-        return self._versions[1]
+        """Of policy and of consent, as capabilities name them."""
+        return _short(self._policies.current.version), _short(self._consents.current.version)
+
+    @staticmethod
+    def versions_of(decision: Decision) -> tuple[str, str]:
+        """Those that a decision was made by, which may have been replaced since."""
+        return _short(decision.policy_version), _short(decision.consent_version)
 
     def governs(self, endpoint: str, object_id: str) -> bool:
         """Whether policy decides about an id."""
@@ -253,6 +255,7 @@ def _is_free(decision: Decision) -> bool:
     return is_whole and decision.limits == Limits()
 
 
+@lru_cache(maxsize=16)
 def _short(version: str) -> str:
     return sha256(version.encode()).hexdigest()[:16]
 

@@ -125,7 +125,7 @@ class ControlledData:
 
     def _rights(self, granted: "_Granted") -> Rights:
         decision, visit = granted.decision, granted.visit
-        policy, consent = self.gate.versions
+        policy, consent = self.gate.versions_of(decision)
         terms = Terms(
             grants=decision.grant_ids,
             policy=policy,
