@@ -194,6 +194,9 @@ class BlockGate:
         for stream in self._streams:
             try:
                 decision = await self._ending(stream.capability)
+            except AuthorityUnavailable:
+                stream.stop("consent.unread")
+                continue
             except Exception:  # noqa: BLE001 - what cannot be judged ends
                 _log.exception("a block on its way cannot be judged")
                 stream.stop("unjudged")

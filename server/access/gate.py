@@ -84,10 +84,13 @@ class Gate:
         return time.monotonic() - self._looked > _STALE_SECONDS
 
     async def look(self) -> None:
-        """See what policy and consent say now. Raises `DatabaseUnavailable`."""
-        await self._policies.refresh()
+        """See what consent says now. Raises `DatabaseUnavailable`."""
         await self._consents.refresh()
         self._looked = time.monotonic()
+
+    async def look_at_policy(self) -> bool:
+        """See what policy says now, which may take seconds; whether that is something else."""
+        return await self._policies.refresh()
 
     @property
     def versions(self) -> tuple[str, str]:

@@ -31,6 +31,8 @@ class LiveStream:
 
     def stop(self, rule: str) -> None:
         """Drop the connection: what was sent must not look complete."""
+        if self.cut:
+            return
         self.cut = rule
         drop(self._task, self._request)
 
