@@ -77,10 +77,10 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
     master = read_secret(settings.server) or secret or secrets.token_bytes(32)
     catalog = open_catalog(settings)
     refget = open_refget(settings, catalog)
+    access = _open_access(settings, refget, derive(master, b"htsgate pseudonyms"))
     library = open_library(
         settings, catalog, [CatalogueReferences(refget.views.everything.catalogue, refget.files)]
     )
-    access = _open_access(settings, refget, derive(master, b"htsgate pseudonyms"))
     codec = CapabilityCodec(
         {"k1": master},
         signing_kid="k1",
