@@ -193,14 +193,14 @@ def at(server: ServerProcess, url: str) -> str:
     return f"{server.url}/blocks/{url.rpartition('/')[2]}"
 
 
-def heavy_folder(home: Path) -> Path:
-    """`small`, the same as `kept` and as `gone`, and `heavy` of 60 MB that do not compress."""
-    for name in ("small", "kept", "gone"):
+def heavy_folder(home: Path, megabytes: int = 60) -> Path:
+    """`small`, the same as `gone`, and `heavy` of bytes that do not compress."""
+    for name in ("small", "gone"):
         make_bam(home / f"{name}.bam", drawn_reads(30), 900)
     draw = random.Random(5)
     noise = [
         bam_record(0, 100 + at * 40, [(60, "M")], name=b"n\0", tail=draw.randbytes(60_000))
-        for at in range(1_000)
+        for at in range(megabytes * 1000 // 60)
     ]
     make_bam(home / "heavy.bam", noise, 60_000)
     return home
