@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -67,6 +67,9 @@ class ServerSection(Section):
     cors_origins: tuple[str, ...] = Field(("*",), description="web origins that may read answers")
     trusted_proxies: tuple[str, ...] = Field(
         (), description="networks of the proxies whose X-Forwarded-For is believed"
+    )
+    outdated: Literal["warn", "refuse"] = Field(
+        "warn", description="libraries older than required: warn, or refuse to start"
     )
 
 

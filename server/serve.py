@@ -29,6 +29,7 @@ from server.config import (
     database_url,
     read_secret,
 )
+from server.dependency_floors import shortfalls
 from server.limits import Limits, make_runner
 from server.logs import configure_logging
 from server.reachability import NamedLocation, warnings
@@ -51,6 +52,7 @@ def serve(settings: Settings, announce: Callable[[str, str], None]) -> int:
     _raise_descriptor_limit()
     secret = read_secret(settings.server) or secrets.token_bytes(32)
     tls_context(settings)
+    _check_libraries(settings)
     open_index_cache(settings)
     for warning in warnings(_named(settings), settings.refget.sequences):
         _log.warning("%s", warning)
@@ -74,6 +76,14 @@ def _shared_database(settings: Settings) -> Iterator[Settings]:
     with tempfile.TemporaryDirectory(prefix="htsgate-") as directory:
         url = SecretStr(f"sqlite:///{directory}/htsgate.db")
         yield settings.model_copy(update={"database": DatabaseSection(url=url)})
+
+
+def _check_libraries(settings: Settings) -> None:
+    found = shortfalls()
+    if found and settings.server.outdated == "refuse":
+        raise ConfigurationError(f"server.outdated: {found[0]}")
+    for each in found:
+        _log.warning("%s", each)
 
 
 def _named(settings: Settings) -> list[NamedLocation]:
