@@ -7,9 +7,10 @@ import json
 import secrets
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, insert, select, tuple_
+from sqlalchemy import Connection, Row, Select, insert, select
 
 from auth.audit import BEGINNING, Anchor, Entry, chained
 from auth.audit_checkpoints import Checkpoint
@@ -69,11 +70,14 @@ def _pseudonyms(connection: Connection, wanted: set[Pii]) -> dict[Pii, str]:
     """
     names: dict[Pii, str] = {}
     asked = sorted(wanted, key=lambda each: (each.kind, each.value))
-    for start in range(0, len(asked), _ASKED_AT_ONCE):
-        keys = [(each.kind, each.value) for each in asked[start : start + _ASKED_AT_ONCE]]
-        query = select(PII.c.kind, PII.c.value, PII.c.hmac)
-        for row in connection.execute(query.where(tuple_(PII.c.kind, PII.c.value).in_(keys))):
-            names[Pii(row.kind, row.value)] = row.hmac
+    for kind, alike in groupby(asked, key=lambda each: each.kind):
+        values = [each.value for each in alike]
+        for start in range(0, len(values), _ASKED_AT_ONCE):
+            # Not by pairs: SQLite would look at every row for those.
+            some = values[start : start + _ASKED_AT_ONCE]
+            query = select(PII.c.value, PII.c.hmac).where(PII.c.kind == kind, PII.c.value.in_(some))
+            for row in connection.execute(query):
+                names[Pii(kind, row.value)] = row.hmac
     rows = []
     for each in asked:
         if each not in names:
@@ -130,13 +134,15 @@ def _fetch(query: Select[Any], connection: Connection) -> Sequence[Row[Any]]:
     return connection.execute(query).all()
 
 
-def read_checkpoints(connection: Connection, chain: str, after: int = 0) -> list[str]:
+def read_checkpoints(
+    connection: Connection, chain: str, after: int = 0, most: int = READ_AT_ONCE
+) -> list[str]:
     """The checkpoints of a chain after the one with a number, in order, as they were written; not
-    more than `READ_AT_ONCE`."""
+    more than so many."""
     query = select(CHECKPOINTS.c.document).where(
         CHECKPOINTS.c.chain == chain, CHECKPOINTS.c.number > after
     )
-    return list(connection.scalars(query.order_by(CHECKPOINTS.c.number).limit(READ_AT_ONCE)))
+    return list(connection.scalars(query.order_by(CHECKPOINTS.c.number).limit(most)))
 
 
 def read_identities(connection: Connection) -> list[Identity]:

@@ -6,6 +6,7 @@ One file for each chain and day of JSON Lines, only ever appended to.
 import os
 import re
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from auth.audit_checkpoints import Checkpoint
@@ -16,23 +17,26 @@ _TAIL_BYTES = 1 << 16
 
 def append_documents(folder: Path, documents: Sequence[str]) -> None:
     """Add checkpoints to the files of their days; on disk when it returns. Raises `OSError`."""
-    for document in documents:
-        checkpoint = Checkpoint.from_line(document.encode())
-        path = folder / f"{_file_name(checkpoint.chain)}-{checkpoint.ts[:10]}{_SUFFIX}"
+    for path, alike in groupby(documents, key=lambda each: _file_of(folder, each)):
         is_new = not path.exists()
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             size = os.fstat(descriptor).st_size
             # What a full disk cut short stays as it is; the next line is one of its own.
             torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
-            line = b"\n" * bool(torn) + document.encode() + b"\n"
-            if os.write(descriptor, line) != len(line):
-                raise OSError(28, "not all of the checkpoint could be written")
+            lines = b"\n" * bool(torn) + b"".join(each.encode() + b"\n" for each in alike)
+            if os.write(descriptor, lines) != len(lines):
+                raise OSError(28, "not all of the checkpoints could be written")
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
         if is_new:
             _sync_folder(folder)
+
+
+def _file_of(folder: Path, document: str) -> Path:
+    checkpoint = Checkpoint.from_line(document.encode())
+    return folder / f"{_file_name(checkpoint.chain)}-{checkpoint.ts[:10]}{_SUFFIX}"
 
 
 def read_folder(folder: Path) -> tuple[list[Checkpoint], int]:

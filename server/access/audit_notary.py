@@ -27,6 +27,7 @@ from server.access.audit_checkpoint_files import append_documents, newest
 from server.database import Database, DatabaseUnavailable
 
 _AGAIN_SECONDS = 10.0
+_AT_ONCE = 500
 _log = logging.getLogger(__name__)
 
 
@@ -63,12 +64,15 @@ class Notary:
         self._copied: int | None = None  # the number of the last checkpoint in the folder
         self._made = False
         self._again = 0.0  # when to copy, though nothing was made
+        self._is_behind = False  # there is more to copy than was copied at once
         self.is_failing = False
 
     @property
     def due(self) -> float | None:
         """When there is something to do though nobody writes, by the monotonic clock."""
-        return None if self._signer is None and self._folder is None else self._due
+        if self._signer is None and self._folder is None:
+            return None
+        return 0.0 if self._is_behind else self._due
 
     def forget(self) -> None:
         """The transaction of the last look failed."""
@@ -114,24 +118,27 @@ class Notary:
         except (OSError, ValueError, DatabaseUnavailable) as error:
             began = not self.is_failing
             self.is_failing, self._again = True, time.monotonic() + _AGAIN_SECONDS
+            self._is_behind = False
             if began:
                 kind = error.strerror if isinstance(error, OSError) else type(error).__name__
                 _log.error("checkpoints of the audit cannot be copied: %s", kind)
             return began
-        self.is_failing, self._again = False, math.inf
+        self.is_failing, self._again = False, 0.0 if self._is_behind else math.inf
         return False
 
     def _copy(self, database: Database, folder: Path) -> None:
         known = newest(folder, self._chain)
         if self._copied is None:
             self._copied = self._last_copied(database, known) if known else 0
-        while missing := database.run(
-            partial(read_checkpoints, chain=self._chain, after=self._copied)
-        ):
-            for document in missing:
-                if read_document(document).digest not in known:
-                    append_documents(folder, [document])
-                self._copied += 1
+        # No more at once than some hundred: records wait meanwhile.
+        missing = database.run(
+            partial(read_checkpoints, chain=self._chain, after=self._copied, most=_AT_ONCE)
+        )
+        append_documents(
+            folder, [each for each in missing if read_document(each).digest not in known]
+        )
+        self._copied += len(missing)
+        self._is_behind = len(missing) == _AT_ONCE
 
     def _last_copied(self, database: Database, known: set[bytes]) -> int:
         """The number of the last checkpoint that is in the folder already."""

@@ -13,16 +13,23 @@ from typing import Any
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import make_url
 
-from auth.audit import verify_chain
+from auth.audit import GENESIS, verify_chain
 from auth.audit_checkpoints import Checkpoint, check_checkpoints
-from auth.audit_record import pseudonym
+from auth.audit_record import Draft, Pii, pseudonym
 from server.access import audit_log
-from server.access.audit_chain import CHAIN, read_checkpoints, read_identities
+from server.access.audit_chain import (
+    CHAIN,
+    add_checkpoint,
+    append,
+    read_checkpoints,
+    read_identities,
+)
 from server.access.audit_checkpoint_files import read_folder
 from server.access.audit_log import AuditUnavailable
+from server.access.audit_notary import timestamp
 from server.database import Database, DatabaseUnavailable
 from tests.server.access.audit_trails import (
     SUBJECT,
@@ -488,6 +495,54 @@ async def test_copies_are_caught_up(
     copied, _ = read_folder(folder)
     assert copied == checkpoints_in(database)
     assert_right(database, copied)
+
+
+async def test_much_to_copy_keeps_nobody_waiting(database: Database, tmp_path: Path) -> None:
+    def fill(connection: Connection) -> None:
+        anchor = append(connection, CHAIN, [Draft({"event": "audit.started"})])
+        follows = GENESIS
+        for number in range(1700):
+            ts = timestamp(1_790_000_000 + 60 * number)
+            made = Checkpoint(CHAIN, anchor.seq, anchor.hash, ts, follows)
+            add_checkpoint(connection, number + 1, made)
+            follows = made.digest
+
+    database.run(fill, writing=True)
+    folder = tmp_path / "kept"  # somebody took away what was in it
+    folder.mkdir()
+    async with running_log(database, checkpoints=folder) as log:
+        began = time.monotonic()
+        await log.commit([intent(1)])
+        assert time.monotonic() - began < 1
+        for _ in range(100):
+            copied, damaged = read_folder(folder)
+            if len(copied) >= 1700:
+                break
+            await asyncio.sleep(0.1)
+        assert damaged == 0
+        # By number: what was made first is copied first.
+        assert copied == checkpoints_in(database)[: len(copied)]
+    assert len({each.name for each in folder.iterdir()}) > 1
+
+
+def test_who_is_named_is_found_by_an_index(tmp_path: Path) -> None:
+    statements: list[tuple[str, Any]] = []
+
+    def work(connection: Connection) -> list[str]:
+        @event.listens_for(connection, "before_cursor_execute")
+        def _(_c: object, _d: object, statement: str, parameters: Any, *_: object) -> None:
+            if statement.startswith("SELECT"):
+                statements.append((statement, parameters))
+
+        append(connection, CHAIN, [Draft(intent(1)), Draft({"event": "e", "ua": Pii("ua", "x")})])
+        found = tuple(statements)
+        plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {s}", p).all() for s, p in found]
+        return [str(row[-1]) for plan in plans for row in plan]
+
+    with closing(Database(f"sqlite:///{tmp_path}/state.db")) as database:
+        plans = database.run(work, writing=True)
+    assert any("audit_pii" in each for each in plans)
+    assert not [each for each in plans if each.startswith("SCAN")]
 
 
 async def test_a_torn_line_spoils_no_other(database: Database, tmp_path: Path) -> None:
