@@ -19,7 +19,7 @@ from auth.errors import InvalidConfiguration
 from auth.policy import Policy
 from formats.errors import FormatError
 from server.access.territory import Ground, Territory
-from server.catalog import Catalog
+from server.catalog import Catalog, ServedLocation
 from server.config import ConfigurationError, Settings, database_url, read_secret
 from server.cors import Cors
 from server.database import Database, DatabaseUnavailable
@@ -77,7 +77,7 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
     master = read_secret(settings.server) or secret or secrets.token_bytes(32)
     catalog = open_catalog(settings)
     refget = open_refget(settings, catalog)
-    access = _open_access(settings, refget, derive(master, b"htsgate pseudonyms"))
+    access = _open_access(settings, catalog, refget, derive(master, b"htsgate pseudonyms"))
     library = open_library(
         settings, catalog, [CatalogueReferences(refget.views.everything.catalogue, refget.files)]
     )
@@ -149,13 +149,16 @@ def open_catalog(settings: Settings) -> Catalog:
     )
 
 
-def _open_access(settings: Settings, refget: Refget, key: bytes) -> "Access | None":
+def _open_access(
+    settings: Settings, catalog: Catalog, refget: Refget, key: bytes
+) -> "Access | None":
     """Access control, where some data are not open to all."""
     if settings.auth is None or settings.auth.policy is None:
         return None
     # Imported where it is needed: who serves open data need not wait for it.
     from server.access.opened import open_access
 
+    _check_apart(catalog.locations)
     grounds = {
         each.name: Ground(settings.is_controlled(each), frozenset(filter(None, [_dataset(each)])))
         for each in settings.locations
@@ -183,6 +186,18 @@ def _open_access(settings: Settings, refget: Refget, key: bytes) -> "Access | No
         )
     except (InvalidConfiguration, ValueError) as error:
         raise ConfigurationError(f"auth: {error}") from error
+
+
+def _check_apart(locations: Sequence[ServedLocation]) -> None:
+    """Refuse an open location that has the files of a controlled one: whoever asked for them by
+    its name would get them."""
+    for open_one in (each for each in locations if not each.controlled):
+        for controlled in (each for each in locations if each.controlled):
+            if open_one.holds(controlled):
+                raise ConfigurationError(
+                    f"locations: {open_one.backend.describe()} is open and has the files of"
+                    f" {controlled.backend.describe()}, which is controlled; keep them apart"
+                )
 
 
 def _dataset(location: Location) -> str | None:

@@ -56,6 +56,13 @@ class ServedLocation:
         # Asked for each block, and the question takes microseconds.
         object.__setattr__(self, "is_local", isinstance(self.backend, DescriptorLender))
 
+    def holds(self, other: "ServedLocation") -> bool:
+        """Whether all that another location serves can be had here, too."""
+        ours, theirs = (each.backend.identity.partition("?")[0] for each in (self, other))
+        if self.only is not None:
+            return (ours, self.only) == (theirs, other.only)
+        return f"{theirs.rstrip('/')}/".startswith(f"{ours.rstrip('/')}/")
+
 
 @dataclass(frozen=True, slots=True)
 class DataObject:

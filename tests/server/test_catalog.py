@@ -1,5 +1,6 @@
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -217,3 +218,25 @@ async def test_store_that_cannot_be_read(root: Path) -> None:
     (root / "locked").chmod(0)
     with pytest.raises(StorageUnavailable):
         await catalog(("", root)).resolve(Endpoint.READS, "locked/a", None)
+
+
+@pytest.mark.parametrize(
+    ("outer", "only", "holds"),
+    [
+        ("data", None, True),
+        ("data/study", None, True),
+        ("data/study", "x.bam", False),
+        ("data/study/public", None, False),
+        ("data/studyx", None, False),
+    ],
+)
+def test_locations_that_hold_others(
+    tmp_path: Path, outer: str, only: str | None, *, holds: bool
+) -> None:
+    (tmp_path / "data" / "study" / "public").mkdir(parents=True)
+    (tmp_path / "data" / "studyx").mkdir()
+    inner = ServedLocation("b", "", LocalBackend(tmp_path / "data" / "study"))
+    location = ServedLocation("a", "", LocalBackend(tmp_path / outer), only)
+    assert location.holds(inner) is holds
+    assert location.holds(replace(location)) is True
+    assert location.holds(replace(inner, only="x.bam")) is (holds or only == "x.bam")

@@ -7,6 +7,7 @@ policy, the list of revocations and the folder of checkpoints are files that all
 import base64
 import http.client
 import json
+import os
 import random
 import socket
 import ssl
@@ -20,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 from sqlalchemy import create_engine, text
@@ -171,7 +173,8 @@ def shared(directory: Path, database: str, data: Path, *, policy: str = "") -> I
     grant, which lets alice see everything."""
     with Broker().running() as broker:
         study = {"url": str(data), "name": "study", "dataset": "study"}
-        public = {"url": str(data), "name": "open", "access": "open"}
+        copytree(data, directory / "open", copy_function=os.link)  # what is controlled is not open
+        public = {"url": str(directory / "open"), "name": "open", "access": "open"}
         site = Shared(directory, database, broker, [study, public])
         usual = HEAD + grant("G-ALL", person("ISSUER", "alice")) + policy
         site.policy.write_text(usual.replace("ISSUER", broker.issuer))

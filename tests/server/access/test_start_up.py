@@ -89,6 +89,22 @@ def test_bad_policies_stop_the_start(kind: str, data: Path, tmp_path: Path) -> N
         create_app(settings)
 
 
+@pytest.mark.security("TS3")
+def test_open_locations_hold_nothing_controlled(data: Path, tmp_path: Path) -> None:
+    """What can be had by another name is not confined."""
+    path = tmp_path / "policy.toml"
+    path.write_text(usual_policy("https://issuer.example"))
+    (tmp_path / "data").symlink_to(data)
+    locations = [
+        {"url": str(tmp_path / "data"), "name": "opened", "access": "open"},
+        {"url": str(data / "reads.bam"), "name": "study"},
+    ]
+    database = {"url": f"sqlite:///{tmp_path}/state.db"}
+    values = {"locations": locations, "auth": {"policy": str(path)}, "database": database}
+    with pytest.raises(ConfigurationError, match="keep them apart"):
+        create_app(load_settings(None, values))
+
+
 async def rejected(site: Guarded, count: int) -> None:
     """Wait until so many policies were not taken up."""
     for _ in range(100):
