@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from server.app import ACCESS, LIBRARY
+from auth.policy import Policy
+from server.app import ACCESS
 from server.slicing.library import Library
 from tests.server.access.guarded import Guarded, guarded
 
@@ -23,19 +24,22 @@ async def site(data: Path, tmp_path: Path) -> AsyncIterator[Guarded]:
 async def test_a_policy_that_changes_between_decision_and_ticket(
     site: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library, header = site.live.app[LIBRARY], Library.header
-    policies = site.live.app[ACCESS].policies
-    version = policies.current.version
+    header, policies = Library.header, site.live.app[ACCESS].policies
+    is_other = asyncio.Event()
+    changed = policies.changed
+
+    def take_up(policy: Policy) -> None:
+        changed(policy)
+        is_other.set()
 
     async def slow(self: Library, item: object) -> object:
         """A store that takes so long that the grant is gone when it answers."""
         monkeypatch.setattr(Library, "header", header)
         site.policy.write_text(site.policy.read_text().replace('sub = "alice"', 'sub = "zoe"'))
-        while policies.current.version == version:
-            await asyncio.sleep(0.05)
+        await is_other.wait()
         return await header(self, item)  # type: ignore[arg-type]
 
-    assert library is not None
+    monkeypatch.setattr(policies, "changed", take_up)
     monkeypatch.setattr(Library, "header", slow)
     ticket = await site.get(READS, "alice")
     for url in ticket.urls:
