@@ -17,7 +17,7 @@ import orjson
 
 from auth.capability import Capability, CapabilityCodec
 from auth.terms import Terms
-from formats.regions import UNPLACED, Interval, Region, merge
+from formats.regions import UNBOUNDED, UNPLACED, Interval, Region, merge
 from server.catalog import DataObject
 from server.htsget.direct import Spread
 from server.model import DataClass
@@ -88,7 +88,7 @@ class TicketMaker:
         # What is re-encoded comes on top of what is counted here.
         limit = self._max_block_bytes - self._max_block_bytes // 8
         if regions is None:
-            return [Selection(cut=cut) for cut in _cuts(0, size, limit, size)]
+            return [Selection(cut=cut) for cut in _cuts(0, size, limit)]
         placed = [region for region in regions if region.reference_name != UNPLACED]
         located = [interval for region in placed if (interval := slicer.locate(region))]
         intervals: Sequence[Interval] = merge(located)
@@ -241,7 +241,7 @@ def _grouped(
             yield Selection(tuple(group), sent_until=_sent_until(before, group[0]))
             before, group, held = group[-1], [], 0
         if end - start > limit:
-            for cut in _cuts(start, end, limit, size):
+            for cut in _cuts(start, end, limit):
                 yield Selection((interval,), sent_until=_sent_until(before, interval), cut=cut)
             before = interval
         else:
@@ -251,7 +251,7 @@ def _grouped(
     if group:
         yield Selection(tuple(group), joined, sent_until=_sent_until(before, group[0]))
     if unplaced is not None and not (group and joined):
-        for cut in _cuts(unplaced, size, limit, size):
+        for cut in _cuts(unplaced, size, limit):
             yield Selection((), unplaced=True, cut=cut)
 
 
@@ -260,13 +260,13 @@ def _sent_until(before: Interval | None, interval: Interval) -> int:
     return before.end if before is not None and before.reference == interval.reference else 0
 
 
-def _cuts(start: int, end: int, limit: int, size: int) -> list[tuple[int, int] | None]:
+def _cuts(start: int, end: int, limit: int) -> list[tuple[int, int] | None]:
     """The file's offsets, divided between `start` and `end` in steps of `limit`.
 
-    The first cut begins at 0 and the last ends at the file's `size`, so nothing falls beside them.
-    None when one step suffices.
+    The first cut begins at 0 and the last has no end, so nothing falls beside them, and who may see
+    a part of the file is not told how long it is. None when one step suffices.
     """
     if end - start <= limit:
         return [None]
-    borders = [0, *range(start + limit, end, limit), size]
+    borders = [0, *range(start + limit, end, limit), UNBOUNDED]
     return list(pairwise(borders))
