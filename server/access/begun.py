@@ -13,9 +13,13 @@ async def begun(beginning: Coroutine[Any, Any, T], undo: Callable[[T], Awaitable
     gave is undone: a client that leaves while the disk is written to holds nothing.
     """
     task = asyncio.create_task(beginning)
+
+    async def take_back() -> None:
+        with suppress(Exception):  # then there is nothing to undo
+            await undo(await task)
+
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        with suppress(Exception):  # then there is nothing to undo
-            await undo(await asyncio.shield(task))
+        await asyncio.shield(asyncio.create_task(take_back()))  # we may be cancelled again
         raise

@@ -33,8 +33,8 @@ from tests.support.processes import ServerProcess, eventually
 
 SMALL = "/reads/study/small"
 HEAVY = "/reads/study/heavy"
-ROUNDS = 3
-UNAVAILABLE_SECONDS = 6.5  # in which what cannot be recorded is refused
+ROUNDS = 2
+UNAVAILABLE_SECONDS = 7  # in which what cannot be recorded is refused
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +293,7 @@ def test_a_database_that_is_gone(
                 for ask in [public, lambda: fetched(f"{server.url}/health/live")] * 5:
                     answer, took = timed(ask)
                     assert answer.status == 200
-                    assert took < 1
+                    assert took < 3
                 for each in controlled:
                     answer, took = each.result()
                     assert answer.status == 503
