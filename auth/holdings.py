@@ -127,9 +127,11 @@ def group_holdings(
     def key(held: Iterable[Holding]) -> TerritoryKey:
         return territories.key((each.right for each in held), datasets, endpoint)
 
-    found: dict[int, list[Holding]] = {}
+    # What another dataset of the object denies counts here, too.
+    found: dict[tuple[int, bool], list[Holding]] = {}
     for holding in holdings:
-        found.setdefault(holding.right.group, []).append(holding)
+        is_denied = index.denies_samples(holding.right.id, datasets)
+        found.setdefault((holding.right.group, is_denied), []).append(holding)
     return tuple(
         Group(
             holdings=tuple(held),
@@ -141,11 +143,15 @@ def group_holdings(
             datasets=datasets,
             endpoint=endpoint,
             projection=held[0].right.projection,
-            unsupported=held[0].right.unsupported,
+            unsupported=_without_samples(held[0].right.unsupported, is_denied=is_denied),
             delivery=held[0].right.delivery,
         )
-        for held in found.values()
+        for (_, is_denied), held in found.items()
     )
+
+
+def _without_samples(unsupported: tuple[str, ...], *, is_denied: bool) -> tuple[str, ...]:
+    return ("samples", *unsupported) if is_denied and "samples" not in unsupported else unsupported
 
 
 def answer(

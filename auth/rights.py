@@ -70,7 +70,13 @@ class RightsIndex:
             for number, dataset in enumerate(document.datasets)
             for pattern in dataset.objects
         )
-        self.rights = tuple(_rights(document, self._numbers))
+        # Without projection a sample cannot be left out; where regions are named as well, those
+        # are taken away whole.
+        self._sample_denies: dict[str, list[Deny]] = {}
+        for deny in document.denies:
+            if deny.samples is not None and not deny.regions:
+                self._sample_denies.setdefault(deny.dataset, []).append(deny)
+        self.rights = tuple(self._rights(document))
         self._by_key: list[dict[Key, list[Right]]] = [{} for _ in self.dataset_ids]
         rarities: list[Counter[Key]] = [Counter() for _ in self.dataset_ids]
         for right in self.rights:
@@ -103,42 +109,41 @@ class RightsIndex:
                     found[right.order] = right
         return [found[order] for order in sorted(found)]
 
-
-def _rights(document: PolicyDocument, numbers: Mapping[str, int]) -> Iterable[Right]:
-    groups: dict[tuple[object, ...], int] = {}
-    denied_samples: dict[str, list[Deny]] = {}
-    for deny in document.denies:
-        # Without projection a sample cannot be left out; where regions are named as well, those
-        # are taken away whole.
-        if deny.samples is not None and not deny.regions:
-            denied_samples.setdefault(deny.dataset, []).append(deny)
-    for order, grant in enumerate(document.grants):
-        unsupported = grant.projection.unsupported
-        if "samples" not in unsupported and any(
-            grant.id not in deny.except_for for deny in denied_samples.get(grant.dataset, ())
-        ):
-            unsupported = ("samples", *unsupported)
-        header_only = grant.projection.mode == "header"
-        yield Right(
-            order=order,
-            id=grant.id,
-            dataset=numbers[grant.dataset],
-            group=groups.setdefault(
-                (grant.dataset, grant.projection, unsupported, grant.delivery), len(groups)
-            ),
-            who=grant.who,
-            endpoints=grant.endpoints,
-            formats=grant.formats,
-            classes=grant.classes & {"header"} if header_only else grant.classes,
-            regions=grant.regions,
-            projection=grant.projection,
-            unsupported=unsupported,
-            clips=grant.partial == "clip",
-            delivery=grant.delivery,
-            limits=grant.limits,
-            begins=-inf if grant.begins is None else _midnight(grant.begins),
-            ends=inf if grant.ends is None else _midnight(grant.ends + timedelta(days=1)),
+    def denies_samples(self, grant: str, datasets: Iterable[str]) -> bool:
+        """Whether samples are taken away from a grant, on an object of some datasets."""
+        return any(
+            grant not in deny.except_for
+            for dataset in datasets
+            for deny in self._sample_denies.get(dataset, ())
         )
+
+    def _rights(self, document: PolicyDocument) -> Iterable[Right]:
+        groups: dict[tuple[object, ...], int] = {}
+        for order, grant in enumerate(document.grants):
+            unsupported = grant.projection.unsupported
+            if "samples" not in unsupported and self.denies_samples(grant.id, (grant.dataset,)):
+                unsupported = ("samples", *unsupported)
+            header_only = grant.projection.mode == "header"
+            yield Right(
+                order=order,
+                id=grant.id,
+                dataset=self._numbers[grant.dataset],
+                group=groups.setdefault(
+                    (grant.dataset, grant.projection, unsupported, grant.delivery), len(groups)
+                ),
+                who=grant.who,
+                endpoints=grant.endpoints,
+                formats=grant.formats,
+                classes=grant.classes & {"header"} if header_only else grant.classes,
+                regions=grant.regions,
+                projection=grant.projection,
+                unsupported=unsupported,
+                clips=grant.partial == "clip",
+                delivery=grant.delivery,
+                limits=grant.limits,
+                begins=-inf if grant.begins is None else _midnight(grant.begins),
+                ends=inf if grant.ends is None else _midnight(grant.ends + timedelta(days=1)),
+            )
 
 
 def _midnight(day: date) -> float:

@@ -337,6 +337,16 @@ def test_samples_that_are_denied(tmp_path: Path) -> None:
     assert ask(policy, person(), asking("d/a", "chr1:11-12")).allowed
 
 
+def test_samples_that_another_dataset_denies(tmp_path: Path) -> None:
+    more = '[[dataset]]\nid = "E"\nobjects = ["reads/d/a"]\n'
+    deny = '[[deny]]\nid = "X"\ndataset = "E"\nsamples = ["S"]\nexcept_for = ["H"]\n'
+    policy = made(tmp_path, more, deny, grant("G"), grant("H", sub="h"))
+    decision = ask(policy, person(), asking("d/a", "chr1:1-2"))
+    assert (ended(decision), decision.details) == (("deny", "projection.unsupported"), ("samples",))
+    assert ask(policy, person(), asking("d/b", "chr1:1-2")).allowed
+    assert ask(policy, person("h"), asking("d/a", "chr1:1-2")).allowed
+
+
 def test_objects_of_several_datasets(tmp_path: Path) -> None:
     more = '[[dataset]]\nid = "E"\nobjects = ["reads/d/a"]\n[[dataset]]\nid = "F"\n'
     deny = '[[deny]]\nid = "X"\ndataset = "E"\nregions = ["chr1:1-10"]\n'
