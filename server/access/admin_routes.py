@@ -18,6 +18,7 @@ from auth.consent import Action, Kind, Statement
 from auth.consent_files import read_instant
 from auth.principal import Identity
 from auth.strict_json import strict_json
+from server.access.consent_journal import checked
 from server.access.gate import Gate
 from server.errors import InvalidAuthentication, InvalidInput, PermissionDenied
 from server.limits import read_body
@@ -99,7 +100,10 @@ def _statement(body: bytes, now: int) -> tuple[Statement, str]:
     dataset = _text(members, "dataset") if "dataset" in members else ""
     reason = _text(members, "reason") if "reason" in members else ""
     statement = Statement(Action(action), kinds[0], _text(members, kinds[0]), dataset, since)
-    return statement, reason
+    try:
+        return checked(statement), reason
+    except ValueError as error:
+        raise InvalidInput(str(error)) from None
 
 
 def _text(members: Mapping[str, object], name: str) -> str:
