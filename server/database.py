@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import fcntl
 import random
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -78,7 +79,7 @@ class Database:
         self._busy_seconds = busy_seconds
         if durable and self._is_sqlite and not (self._in_memory or read_only):
             with contextlib.suppress(OSError):  # what is wrong is said when it is opened
-                Path(self._file).touch(mode=0o600)  # it will hold who saw what
+                _close_to_others(Path(self._file))
         self._engine = open_engine(
             parsed, read_only=read_only, durable=durable, busy_seconds=busy_seconds
         )
@@ -199,6 +200,16 @@ class Database:
         """Let what runs finish, and close the connections."""
         self._threads.shutdown(cancel_futures=True)
         self._engine.dispose()
+
+
+def _close_to_others(path: Path) -> None:
+    """It will hold who saw what. One that was made before it did is still open to all."""
+    path.touch(mode=0o600)
+    for each in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with contextlib.suppress(FileNotFoundError):
+            mode = stat.S_IMODE(each.stat().st_mode)
+            if mode & 0o007:
+                each.chmod(mode & ~0o007)
 
 
 @contextlib.contextmanager

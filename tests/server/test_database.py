@@ -406,3 +406,17 @@ def test_errors_hold_no_secret(url: str) -> None:
 def test_what_is_durable_is_for_its_owner_alone(tmp_path: Path) -> None:
     Database(f"sqlite:///{tmp_path}/state.db", durable=True).close()
     assert (tmp_path / "state.db").stat().st_mode & 0o077 == 0
+
+
+def test_one_that_was_open_to_all_is_not_any_more(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    url = f"sqlite:///{path}"
+    with closing(Database(url)) as before:
+        path.chmod(0o644)
+        before.run(lambda each: each.execute(text("CREATE TABLE more (id INTEGER)")))
+        assert {each.stat().st_mode & 0o777 for each in tmp_path.glob("state.db*")} == {0o644}
+        Database(url).close()
+        assert path.stat().st_mode & 0o777 == 0o644
+        with closing(Database(url, durable=True)):
+            kept = [path, *(tmp_path / f"state.db-{each}" for each in ("wal", "shm"))]
+            assert [each.stat().st_mode & 0o777 for each in kept] == [0o640] * 3
