@@ -169,14 +169,18 @@ class SequencePermit:
             delivery="proxy",
         )
         limits = decision.limits
-        if limits == _UNLIMITED or visit.request.method == hdrs.METH_HEAD:
+        if limits == _UNLIMITED:
             if principal.is_anonymous:  # open to all: nobody waits for the record
                 guard.gate.audit.note(intent)
             else:
                 await guard.gate.audit.commit([intent])
             return None
         identities = guard.gate.identities(principal, visit.peer)
-        intervals = [(each.reference_name, each.start, each.end) for each in asked.regions or ()]
+        is_head = visit.request.method == hdrs.METH_HEAD  # which gives no bases
+        intervals = [
+            (each.reference_name, each.start, each.end)
+            for each in (() if is_head else asked.regions or ())
+        ]
 
         def work(connection: Connection) -> str | None:
             now = guard.gate.now()

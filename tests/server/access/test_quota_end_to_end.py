@@ -106,3 +106,13 @@ async def test_requests_at_the_limit(site: Guarded, sub: str) -> None:
     assert statuses.count(200) == 10
     assert statuses.count(429) == 40
     assert len(await site.events("ticket.intent")) == BUDGET // STEP
+
+
+async def test_head_is_judged_like_get(site: Guarded) -> None:
+    path = f"{OBJECT}?referenceName=one&start=0&end={BUDGET}"
+    assert (await site.ask("HEAD", path, CAROL)).status == 200
+    assert len(await site.events("ticket.intent")) == 1
+    beyond = f"{OBJECT}?referenceName=one&start={BUDGET}&end={BUDGET + STEP}"
+    for method in ("GET", "HEAD"):
+        assert (await site.ask(method, beyond, CAROL)).status == 429
+    assert len(await site.events("ticket.denied")) == 2
