@@ -32,9 +32,10 @@ class PolicyFile:
         self._note = note
         self.changed: Callable[[Policy], None] = lambda policy: None
         """Called with a policy that was taken up."""
+        before = self._look((path,))
         self.current = load_policy(path)
         judge(self.current)
-        self._stamps = self._look(self.current.files)
+        self._stamps = self._look(self.current.files) | before
         self._checked = time.monotonic()
 
     async def refresh(self) -> bool:
@@ -54,8 +55,10 @@ class PolicyFile:
             return False
         is_another = policy.version != self.current.version
         self.current = policy
-        self._stamps = await asyncio.to_thread(self._look, policy.files)
         self.changed(policy)
+        # As they were before they were read: what changed meanwhile is read again.
+        found = await asyncio.to_thread(self._look, policy.files)
+        self._stamps = {each: stamps.get(each, stamp) for each, stamp in found.items()}
         self.announce()
         return is_another
 
