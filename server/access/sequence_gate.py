@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from auth.audit_record import Event
 from auth.decision import AccessRequest, Decision, Limits, Outcome
-from auth.errors import ObjectUnusable
+from auth.errors import AuthorityUnavailable, ObjectUnusable
 from auth.principal import Principal
 from auth.quota import QuotaExceeded, minute_of, until_next_minute
 from auth.rules import Rule
@@ -53,7 +53,11 @@ class SequenceGate:
     async def meet(self, request: web.Request) -> "SequenceCaller":
         """Who makes a request. Raises `InvalidCredential`, `AuthorityUnavailable`."""
         visit = self.gate.visit(request)
-        return SequenceCaller(self, visit, await self.gate.authenticate(visit))
+        principal = await self.gate.authenticate(visit)
+        if self.gate.is_stale and not principal.is_anonymous:
+            # Before anything is looked up: said of what is here alone, it would tell that.
+            raise AuthorityUnavailable("consent.unread")
+        return SequenceCaller(self, visit, principal)
 
     def count_miss(self, principal: Principal) -> None:
         """One more; `QuotaExceeded` when that is too many."""

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from server.access import sequence_gate
+from server.access.gate import Gate
 from server.refget.digests import Digests
 from server.refget.open_files import OpenFiles
 from server.refget.seqcol import Collection
@@ -416,6 +417,18 @@ async def test_asking_often_tells_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         for _ in range(12):
             assert (await site.get(f"/sequence/{UNKNOWN}")).status == 404
         assert (await site.get(f"/sequence/{A}", "alice")).status == 200
+
+
+@pytest.mark.security("L29")
+async def test_while_consent_is_not_read_nothing_is_told(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Gate, "is_stale", property(lambda gate: True))
+    for who, status in (("mallory", 503), ("alice", 503), ("", 404)):
+        known, unknown = [await site.get(f"/sequence/{each}", who) for each in (A, UNKNOWN)]
+        assert (known.status, unknown.status) == (status, status)
+        assert known.body == unknown.body
+    assert (await site.get(f"/sequence/{ga4gh(OPEN)}", "mallory")).status == 200
 
 
 @pytest.mark.security("TL7", "TU4")
