@@ -31,12 +31,11 @@ FILES = (
     "demo.vcf.gz.tbi",
     "demo.bcf",
     "demo.bcf.csi",
-    "clinic/case-7.bam",
-    "clinic/case-7.bam.bai",
-    "clinic/case-7.vcf.gz",
-    "clinic/case-7.vcf.gz.tbi",
 )
 """What `make_demo_data` writes; every index stands behind its data."""
+
+CLINIC_FILES = ("case-7.bam", "case-7.bam.bai", "case-7.vcf.gz", "case-7.vcf.gz.tbi")
+"""What `make_clinic_data` writes, likewise."""
 
 _READ = 100
 _DEPTH = 10
@@ -82,19 +81,18 @@ class _Placed(NamedTuple):
 
 def make_demo_data(directory: Path) -> None:
     """Write `FILES` into an empty directory; takes a second or two."""
-    draw = random.Random(37)  # noqa: S311 - the same data every time
-    contigs = [_contig(name, length, draw) for name, length in CONTIGS.items()]
+    contigs, draw = _contigs()
     fasta = directory / "demo.fa"
     fasta.write_text("".join(_fasta(contig) for contig in contigs))
     pysam.faidx(str(fasta))
     _write_reads(directory, fasta, contigs, draw)
     _write_variants(directory, contigs)
-    _write_case(directory / "clinic", contigs)
 
 
-def _write_case(directory: Path, contigs: list[_Contig]) -> None:
-    """The case of the clinic: another person's reads and variants, on one reference."""
-    directory.mkdir()
+def make_clinic_data(directory: Path) -> None:
+    """Write `CLINIC_FILES` into an empty directory: another person's reads and variants, on one
+    reference."""
+    contigs, _ = _contigs()
     draw = random.Random(7)  # noqa: S311 - the same data every time
     number = list(CONTIGS).index(_CLINIC_CONTIG)
     person = _person(_CLINIC_CONTIG, [*contigs[number].haplotypes[0]], draw)
@@ -109,6 +107,12 @@ def _write_case(directory: Path, contigs: list[_Contig]) -> None:
     plain.write_text(_variants_header("S-0007", _CLINIC_LINES) + "".join(person.variants))
     _pack_variants(plain, directory / "case-7.vcf.gz", "z", "--tbi")
     plain.unlink()
+
+
+def _contigs() -> tuple[list[_Contig], random.Random]:
+    """The references, and what to draw on with."""
+    draw = random.Random(37)  # noqa: S311 - the same data every time
+    return [_contig(name, length, draw) for name, length in CONTIGS.items()], draw
 
 
 def _contig(name: str, length: int, draw: random.Random) -> _Contig:

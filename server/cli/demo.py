@@ -15,7 +15,7 @@ from pathlib import Path
 import pysam
 from pydantic import SecretStr
 
-from server.cli.demo_clinic import FOLDER, clinic_instructions, prepare_clinic
+from server.cli.demo_clinic import CLINIC, FOLDER, clinic_instructions, prepare_clinic
 from server.config import (
     ConfigurationError,
     DatabaseSection,
@@ -23,13 +23,14 @@ from server.config import (
     Settings,
     is_loopback,
 )
-from server.demo_data import FILES, make_demo_data
+from server.demo_data import CLINIC_FILES, FILES, make_clinic_data, make_demo_data
 from server.location_settings import Location
 from server.serve import AddressTaken, serve
 
 DEFAULT_PORT = 8080
 
 _MANIFEST = "htsgate-demo.json"
+_FILES = (*FILES, *(f"{CLINIC}/{name}" for name in CLINIC_FILES))
 _SERVED = ("demo.bam", "demo.cram", "demo.vcf.gz", "demo.bcf", "demo.fa")
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - the answer to it
 
@@ -68,19 +69,21 @@ def prepare(directory: Path) -> None:
     made = _made_before(directory / _MANIFEST)
     if not made and os.path.lexists(directory / FOLDER):
         raise ConfigurationError(f"{directory / FOLDER} was not made by a demo; name another")
-    present = [name for name in FILES if os.path.lexists(directory / name)]
+    present = [name for name in _FILES if os.path.lexists(directory / name)]
     for name in present:
         path = directory / name
         if not path.is_file() or _digest(path) != made.get(name):
             raise ConfigurationError(f"{path} was not made by a demo; name another directory")
-    if len(present) == len(FILES):
+    if len(present) == len(_FILES):
         return
     with tempfile.TemporaryDirectory(dir=directory, prefix=".htsgate-demo-") as name:
         new = Path(name)
         make_demo_data(new)
-        digests = {name: _digest(new / name) for name in FILES}
+        (new / CLINIC).mkdir()
+        make_clinic_data(new / CLINIC)
+        digests = {name: _digest(new / name) for name in _FILES}
         (new / _MANIFEST).write_text(json.dumps(digests, indent=2) + "\n")
-        for name in (_MANIFEST, *FILES):
+        for name in (_MANIFEST, *_FILES):
             (directory / name).parent.mkdir(exist_ok=True)
             (new / name).replace(directory / name)
 

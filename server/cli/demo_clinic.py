@@ -14,6 +14,7 @@ from pathlib import Path
 from server.config import ConfigurationError, Settings
 from server.dev_issuer import DevIssuer, open_dev_issuer
 
+CLINIC = "clinic"
 FOLDER = "access"
 """Where policy, keys, token, settings and database are, in the demo's directory."""
 
@@ -127,7 +128,7 @@ def _settings(directory: Path, issuer: DevIssuer, served: Iterable[str]) -> str:
 {"".join(locations)}
 [[locations]]
 name = "clinic"
-url = {_quoted(directory / "clinic")}
+url = {_quoted(directory / CLINIC)}
 
 [auth]
 policy = {_quoted(folder / "policy.toml")}

@@ -27,3 +27,10 @@ def pristine_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def demo_files(pristine_demo: Path, tmp_path: Path) -> Path:
     """A copy of the demo's files, times included, for a test to spoil."""
     return shutil.copytree(pristine_demo, tmp_path / "data")
+
+
+@pytest.fixture
+def open_files(demo_files: Path) -> Path:
+    """Those of them that are open to all."""
+    shutil.rmtree(demo_files / "clinic")
+    return demo_files

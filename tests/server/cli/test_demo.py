@@ -18,10 +18,11 @@ import pysam
 import pytest
 
 from server.cli import run
+from server.cli.demo import _FILES as FILES
 from server.cli.demo import prepare
 from server.cli.demo_clinic import prepare_clinic
 from server.config import ConfigurationError, load_settings
-from server.demo_data import CONTIGS, FILES
+from server.demo_data import CONTIGS
 
 _ROOT = Path(__file__).parents[3]
 _TOOLS = ("samtools", "bcftools", "curl")

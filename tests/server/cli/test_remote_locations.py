@@ -31,20 +31,20 @@ def said(report: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def bucket(moto_store: RunningStore, pristine_demo: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def bucket(moto_store: RunningStore, open_files: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A bucket with the demo's files in a folder, for whoever reads the environment."""
     bucket = moto_store.new_bucket()
-    moto_store.put_tree(bucket, pristine_demo, "some/where/")
+    moto_store.put_tree(bucket, open_files, "some/where/")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto_store.endpoint_url)
     monkeypatch.setenv("AWS_DEFAULT_REGION", moto_store.region)
     return bucket
 
 
 @pytest.fixture
-def folder(static_store: StaticStore, pristine_demo: Path) -> str:
+def folder(static_store: StaticStore, open_files: Path) -> str:
     """The URL of a folder with the demo's files."""
     folder = uuid.uuid4().hex
-    static_store.put_tree(pristine_demo, f"{folder}/")
+    static_store.put_tree(open_files, f"{folder}/")
     return f"{static_store.endpoint_url}/{folder}"
 
 
@@ -55,9 +55,9 @@ def faulty() -> Iterator[FaultyStore]:
 
 
 def test_a_bucket_is_checked_like_a_directory(
-    bucket: str, pristine_demo: Path, capsys: pytest.CaptureFixture[str]
+    bucket: str, open_files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, local = checked(capsys, str(pristine_demo))
+    _, local = checked(capsys, str(open_files))
     status, reports = checked(capsys, f"s3://{bucket}/some/where")
     assert status == 0
     for name, report in reports.items():
@@ -96,12 +96,12 @@ def test_a_prefix_without_files(
 
 @pytest.mark.parametrize("kind", ["bam", "cram", "vcf", "bcf"])
 def test_regions_are_explained_as_on_disk(
-    kind: str, bucket: str, folder: str, pristine_demo: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, bucket: str, folder: str, open_files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     endpoint = "reads" if kind in ("bam", "cram") else "variants"
     arguments = ("demo", "chr1:50,001-60,000", "--endpoint", endpoint, "--format", kind)
     fasta = f"{folder}/demo.fa"
-    _, local = asked(capsys, "explain", *arguments, str(pristine_demo))
+    _, local = asked(capsys, "explain", *arguments, str(open_files))
     assert local["records"] > 0
     for location in (f"s3://{bucket}/some/where", folder):
         status, told = asked(capsys, "explain", *arguments, location, fasta)
