@@ -21,7 +21,7 @@ TICKETS = Table(
     Column("expires", BigInteger, nullable=False, index=True),
 )
 
-_MOST_KEPT = 4096
+_MOST_KEPT = 1 << 18  # regions and visas, each ticket counted as 64: some 50 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class TicketStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._kept: OrderedDict[str, Holder] = OrderedDict()
+        self._size = 0
 
     def keep(self, connection: Connection, ticket_id: str, holder: Holder, expires: int) -> None:
         """Write one down, in the transaction of its audit record."""
@@ -52,9 +53,12 @@ class TicketStore:
 
     def remember(self, ticket_id: str, holder: Holder) -> None:
         """Spare the look-up of one that was written down."""
+        if ticket_id in self._kept:
+            return
         self._kept[ticket_id] = holder
-        if len(self._kept) > _MOST_KEPT:
-            self._kept.popitem(last=False)
+        self._size += _size(holder)
+        while self._size > _MOST_KEPT:
+            self._size -= _size(self._kept.popitem(last=False)[1])
 
     async def find(self, ticket_id: str) -> Holder | None:
         """The holder of a ticket; None when there is none any more. Raises
@@ -74,6 +78,10 @@ class TicketStore:
         """Remove what no capability can name any more."""
         old = delete(TICKETS).where(TICKETS.c.expires < now - 3600)
         await self._database.execute(lambda each: each.execute(old))
+
+
+def _size(holder: Holder) -> int:
+    return 64 + len(holder.request.regions or ()) + len(holder.principal.visas)
 
 
 def _request_to_json(request: AccessRequest) -> str:
