@@ -30,12 +30,13 @@ _log = logging.getLogger(__name__)
 
 
 class Sent:
-    """What a block that went out whole held: of which regions it was (None: all), and how many
-    records, None where nobody counted."""
+    """Whether all of an answer went out; and what a whole block held: of which regions it was
+    (None: all), and how many records, None where nobody counted."""
 
-    __slots__ = ("records", "served")
+    __slots__ = ("is_complete", "records", "served")
 
     def __init__(self) -> None:
+        self.is_complete = False
         self.served: Sequence[Region] | None = ()
         self.records: int | None = None
 
@@ -109,14 +110,13 @@ class BlockGate:
                     await asyncio.shield(self._ledger.end_stream(lease, sent))
 
             stream.lease = await begun(self._begin(visit, capability, intent, length), end)
-            outcome = "aborted"
             try:
                 yield what
                 if stream.cut:
                     raise ConnectionResetError("the right to this block has ended")
-                outcome = "complete"
             finally:
-                await end(stream.lease, outcome)
+                is_complete = what.is_complete and not stream.cut
+                await end(stream.lease, "complete" if is_complete else "aborted")
 
     @contextmanager
     def _limited(self, visit: Visit, capability: Capability) -> Iterator[LiveStream]:

@@ -165,35 +165,44 @@ class ControlledData:
         answer = blocks.judge(request, plan, confined=True)
         if answer.byte_range is None:
             return await blocks.respond(request, item, plan, answer)
+        is_whole = answer.byte_range == (0, plan.size)
         async with self.blocks.sending(visit, capability, plan, answer.byte_range) as sent:
+            if is_whole:
+                sent.served = await self._served(blocks, capability, item)
             response = await blocks.respond(request, item, plan, answer)
             if not response.prepared:  # a short one, which leaves whole: while it is watched
                 await response.prepare(request)
                 await response.write_eof()
-            if answer.byte_range == (0, plan.size):
-                sent.served, sent.records = await self._contents(blocks, capability, item, plan)
+            sent.is_complete = True  # also when the client hangs up while we count
+            if is_whole:
+                sent.records = await self._records(blocks, capability, item, plan)
             return response
 
-    async def _contents(
-        self, blocks: Blocks, capability: Capability, item: DataObject, plan: Plan
-    ) -> tuple[tuple[Region, ...] | None, int | None]:
-        """The regions that a whole block was of (None: all), and its records if they are few."""
+    async def _served(
+        self, blocks: Blocks, capability: Capability, item: DataObject
+    ) -> tuple[Region, ...] | None:
+        """The regions that a whole block is of; None: all."""
         if capability.data_class == DataClass.HEADER:
-            return (), 0
-        selection, library = selection_of(capability), blocks.library
-        served = None
-        if selection.intervals is not None:
-            slicer = await library.slicer(item, indexed=True)
-            placed = [
-                Region(slicer.name(each[0]), each[1], each[2]) for each in selection.intervals
-            ]
-            served = (*placed, *([Region(UNPLACED)] if selection.unplaced else []))
+            return ()
+        selection = selection_of(capability)
+        if selection.intervals is None:
+            return None
+        slicer = await blocks.library.slicer(item, indexed=True)
+        placed = [Region(slicer.name(each[0]), each[1], each[2]) for each in selection.intervals]
+        return (*placed, *([Region(UNPLACED)] if selection.unplaced else []))
+
+    async def _records(
+        self, blocks: Blocks, capability: Capability, item: DataObject, plan: Plan
+    ) -> int | None:
+        """How many records a whole block has, if they are few."""
+        if capability.data_class == DataClass.HEADER:
+            return 0
         if capability.window is not None:
-            return served, None
+            return None
         try:
-            return served, await library.count_records(item, selection, plan)
+            return await blocks.library.count_records(item, selection_of(capability), plan)
         except (CorruptData, StorageError):
-            return served, None
+            return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -44,3 +45,25 @@ async def test_a_policy_that_changes_between_decision_and_ticket(
     ticket = await site.get(READS, "alice")
     for url in ticket.urls:
         assert (await site.live.get(url)).error == (404, "NotFound")
+
+
+@pytest.mark.security("TL7")
+async def test_who_has_all_and_hangs_up_while_the_records_are_counted(
+    site: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def endless(*args: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Library, "count_records", endless)
+    ticket = await site.get(f"{READS}?referenceName=one&start=2000&end=30000", "alice")
+    url = urlsplit(ticket.urls[1])
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    writer.write(f"GET {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\n\r\n".encode())
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    (length,) = (line.split(":")[1] for line in head.splitlines() if "content-length" in line)
+    await reader.readexactly(int(length))
+    writer.close()
+    (done,) = await site.events("data.done")
+    assert (done["outcome"], done["bytes"]) == ("complete", int(length))
+    assert done["served"] == [["one", 2000, 30000]]
+    assert not await site.events("data.aborted")
