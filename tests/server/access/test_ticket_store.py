@@ -1,5 +1,6 @@
 """What is kept of tickets in memory is bounded, however much they name."""
 
+from functools import partial
 from pathlib import Path
 
 from auth.decision import AccessRequest
@@ -20,7 +21,8 @@ async def test_large_tickets_are_kept_for_a_shorter_time(tmp_path: Path) -> None
         store, large = TicketStore(database), holder(10_000)
         for number in range(100):
             await database.execute(
-                lambda each, name=str(number): store.keep(each, name, large, 1 << 40), writing=True
+                partial(store.keep, ticket_id=str(number), holder=large, expires=1 << 40),
+                writing=True,
             )
             store.remember(str(number), large)
         assert sum(len(each.request.regions or ()) for each in store._kept.values()) < 300_000
