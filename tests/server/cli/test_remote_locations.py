@@ -86,7 +86,8 @@ def test_what_is_wrong_in_a_bucket(
 def test_a_prefix_without_files(
     bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for location in (f"s3://{bucket}/nothing", str(tmp_path)):
+    (tmp_path / "nothing").mkdir()
+    for location in (f"s3://{bucket}/nothing", str(tmp_path / "nothing")):
         status, document = asked(capsys, "check", location)
         assert status == 0
         (report,) = document["files"]
