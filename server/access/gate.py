@@ -35,6 +35,7 @@ from server.errors import InvalidAuthentication, NotFound, PermissionDenied
 from server.htsget.ticket import Rights
 
 _STALE_SECONDS = 5.0  # without a look at consent, nothing is sent
+_ABSENT = "object.unknown"
 _REFUSAL_SECONDS = 0.025  # a refusal takes as long whatever its reason
 
 
@@ -164,7 +165,7 @@ class Gate:
 
     async def absent(self, visit: Visit, principal: Principal, asked: AccessRequest) -> Exception:
         """The refusal of an id that is granted and does not exist."""
-        decision = Decision(Outcome.NOT_FOUND, "object.unknown")
+        decision = Decision(Outcome.NOT_FOUND, _ABSENT)
         return await self.refused(visit, principal, asked, decision)
 
     async def issue(
@@ -239,7 +240,7 @@ class Gate:
             return InvalidAuthentication("this needs a credential")
         if decision.outcome is Outcome.DENY:
             return PermissionDenied(f"not permitted: {decision.rule}")
-        if self._hide_existence or principal is None:
+        if self._hide_existence or principal is None or decision.rule == _ABSENT:
             return NotFound()
         return PermissionDenied("not permitted")
 

@@ -135,6 +135,8 @@ async def test_existence_that_need_not_be_hidden(
                 assert reply.error == (403, "PermissionDenied")
             assert at.opened == []
             assert (await site.get("/reads/study/reads")).status == 401
+            # Who may have it is told that there is none.
+            assert (await site.get("/reads/study/none", "alice")).error == (404, "NotFound")
 
 
 def probability(one: Sequence[float], other: Sequence[float]) -> float:
