@@ -89,6 +89,12 @@ def _check_direct(grant: Grant) -> None:
             f'grant {grant.id}: delivery = "direct" hands out whole files; it needs'
             ' regions = ["all", "*"]'
         )
+    for name in ("bytes_per_day", "concurrent_streams"):
+        if getattr(grant.limits, name):
+            raise InvalidConfiguration(
+                f'grant {grant.id}: delivery = "direct" cannot keep limits.{name}: nobody counts'
+                " what the store sends"
+            )
 
 
 def _check_blocks(grant: Grant, restriction: str | None) -> None:

@@ -219,6 +219,17 @@ WHOLE = '["all", "*"]'
             "hands out whole files",
         ),
         (grant("G", ["chr1:1-9"], how='mode = "blocks"\nheader = "full"'), "limited to regions"),
+        *(
+            (
+                grant(
+                    "G",
+                    how='mode = "blocks"\nheader = "full"\ndelivery = "direct"',
+                    rest=f"[grant.limits]\n{name} = 4\n",
+                ),
+                f"cannot keep limits.{name}",
+            )
+            for name in ("bytes_per_day", "concurrent_streams")
+        ),
         (grant("G", ["all"], how='mode = "blocks"\nheader = "full"'), "unplaced"),
         (grant("G", how='mode = "blocks"'), "redacted header"),
         (
