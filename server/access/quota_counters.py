@@ -26,7 +26,7 @@ _ADD = text(
 _OLD = delete(COUNTERS).where(
     or_(
         and_(COUNTERS.c.counter == REQUESTS, COUNTERS.c.period < bindparam("minute")),
-        and_(COUNTERS.c.counter != REQUESTS, COUNTERS.c.period < bindparam("day")),
+        and_(COUNTERS.c.counter.in_((BASES, BYTES)), COUNTERS.c.period < bindparam("day")),
     )
 )
 

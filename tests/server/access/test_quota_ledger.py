@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, event, func, select
 
 from auth.decision import Limits
 from auth.quota import QuotaExceeded
 from formats.regions import UNBOUNDED
+from server.access import quota_counters, quota_coverage
 from server.access.quota_ledger import Charged, QuotaLedger
 from server.access.quota_tables import COUNTERS, COVERAGE, STREAMS
 from server.access.stream_leases import LEASE_SECONDS
@@ -446,3 +447,22 @@ async def test_a_database_that_is_gone_ends_no_answer(
     STREAMS.drop(account.database._engine)
     await account.ledger.end_stream(lease, 3)
     assert "still counts" in caplog.text
+
+
+def test_what_is_old_is_found_by_an_index(tmp_path: Path) -> None:
+    plans: list[str] = []
+
+    def work(connection: Connection) -> None:
+        @event.listens_for(connection, "before_cursor_execute")
+        def _(_c: object, cursor: Any, statement: str, parameters: Any, *_: object) -> None:
+            if statement.startswith("DELETE"):
+                rows = cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                plans.extend(str(row[-1]) for row in rows)
+
+        quota_counters.forget(connection, 1_790_000_000)
+        quota_coverage.forget(connection, 1_790_000_000)
+
+    with closing(Database(f"sqlite:///{tmp_path}/state.db")) as opened:
+        opened.run(work, writing=True)
+    assert len(plans) >= 2
+    assert not [each for each in plans if each.startswith("SCAN")]
