@@ -5,8 +5,9 @@ Who asks comes first, then what for, then whether they may; only then is anythin
 block is judged anew where policy or consent changed since its ticket.
 """
 
+import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 
 from aiohttp import web
@@ -15,7 +16,7 @@ from auth.capability import Capability, InvalidCapability
 from auth.decision import AccessRequest, Decision
 from auth.terms import Terms
 from formats.errors import CorruptData
-from formats.regions import UNPLACED, Region, merge
+from formats.regions import UNPLACED, Interval, Region, merge
 from server.access.block_gate import BlockGate
 from server.access.events import Visit
 from server.access.gate import Gate
@@ -29,6 +30,7 @@ from server.htsget.query import Query
 from server.htsget.ticket import Rights
 from server.model import DataClass, Endpoint
 from server.slicing.library import Plan
+from server.slicing.slicers import Slicer
 from storage_backends.base import ObjectChanged, StorageError
 
 Parse = Callable[[], Awaitable[Query]]
@@ -94,18 +96,16 @@ class ControlledData:
             await self.references.check(item, decision.seqcol)
         is_whole = decision.permitted is not None and decision.permitted.is_whole
         if decision.clipped and decision.permitted is not None:
-            regions = decision.permitted.clip(query.regions, names_of(header))
+            # A panel may have 200,000 intervals, for which nobody else should wait.
+            regions = await asyncio.to_thread(
+                decision.permitted.clip, query.regions, names_of(header)
+            )
             query = replace(query, regions=regions, fields=None, tags=None)
             holder = replace(holder, request=replace(holder.request, regions=regions))
         rights = self._rights(granted)
         if decision.clipped and query.data_class is not DataClass.HEADER:
             slicer = await answers.library.slicer(item, indexed=True)
-            located = [
-                slicer.locate(each)
-                for each in query.regions or ()
-                if each.reference_name != UNPLACED
-            ]
-            marked = merge(each for each in located if each is not None)
+            marked = await asyncio.to_thread(_marked, slicer, query.regions or ())
             rights = replace(rights, marked=marked)
         ticket = await answers.ticket(
             query,
@@ -203,6 +203,12 @@ class ControlledData:
             return await blocks.library.count_records(item, selection_of(capability), plan)
         except (CorruptData, StorageError):
             return None
+
+
+def _marked(slicer: Slicer, regions: Iterable[Region]) -> tuple[Interval, ...]:
+    """The intervals that the header of a clipped answer names."""
+    placed = (each for each in regions if each.reference_name != UNPLACED)
+    return merge(each for each in map(slicer.locate, placed) if each is not None)
 
 
 @dataclass(frozen=True, slots=True)
