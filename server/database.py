@@ -85,6 +85,8 @@ class Database:
         )
         self._writer = self._engine.execution_options(**WRITING)
         self._threads = ThreadPoolExecutor(1 if self._in_memory else _THREADS, "database")
+        # Apart, for they wait for each other, and for other processes: who only reads does not.
+        self._writing_threads = ThreadPoolExecutor(1, "database-writing")
         # In memory there is one connection for all threads.
         self._in_turn = threading.RLock() if self._in_memory else contextlib.nullcontext()
         try:
@@ -135,7 +137,8 @@ class Database:
     async def execute(self, work: Callable[[Connection], T], *, writing: bool = False) -> T:
         """The same from the event loop."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: self.run(work, writing=writing))
+        threads = self._writing_threads if writing else self._threads
+        return await loop.run_in_executor(threads, lambda: self.run(work, writing=writing))
 
     @contextlib.contextmanager
     def exclusively(
@@ -199,6 +202,7 @@ class Database:
     def close(self) -> None:
         """Let what runs finish, and close the connections."""
         self._threads.shutdown(cancel_futures=True)
+        self._writing_threads.shutdown(cancel_futures=True)
         self._engine.dispose()
 
 

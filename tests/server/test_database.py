@@ -420,3 +420,25 @@ def test_one_that_was_open_to_all_is_not_any_more(tmp_path: Path) -> None:
         with closing(Database(url, durable=True)):
             kept = [path, *(tmp_path / f"state.db-{each}" for each in ("wal", "shm"))]
             assert [each.stat().st_mode & 0o777 for each in kept] == [0o640] * 3
+
+
+async def test_who_reads_does_not_wait_for_those_who_write(database_url: str) -> None:
+    begun, done = threading.Event(), threading.Event()
+
+    def hold(connection: Connection) -> None:
+        begun.set()
+        done.wait(10)
+
+    with closing(Database(database_url)) as one, closing(Database(database_url)) as other:
+        holding = asyncio.create_task(one.execute(hold, writing=True))
+        await asyncio.to_thread(begun.wait)
+        waiting = [
+            asyncio.create_task(other.execute(lambda each: None, writing=True)) for _ in range(8)
+        ]
+        await asyncio.sleep(0.1)
+        try:
+            async with asyncio.timeout(2):
+                assert await other.execute(lambda each: each.scalar(text("SELECT 1"))) == 1
+        finally:
+            done.set()
+            await asyncio.gather(holding, *waiting)
