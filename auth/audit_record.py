@@ -19,6 +19,7 @@ MAX_TEXT = 2048
 _MAX_DEPTH = 12
 _LARGEST = 1 << 63
 _MAX_USER_AGENT = 200
+_MAX_IDENTIFIER = 600  # characters: an index of PostgreSQL holds some 2,700 bytes
 
 # Tokens and capabilities, signatures of presigned URLs, passwords in URLs, key material, and bases:
 # they belong in no record, yet whoever asks may put them where an id is expected.
@@ -133,6 +134,9 @@ class Draft:
             pii = Pii("ua", cleaned(text) if _is_suspicious([text]) else text)
         elif not pii.value.isascii() or "\0" in pii.value:
             pii = Pii(pii.kind, _NOT_TEXT.sub("\ufffd", pii.value))
+        if len(pii.value) > _MAX_IDENTIFIER:
+            digest = hashlib.sha256(pii.value.encode()).hexdigest()
+            pii = Pii(pii.kind, f"{pii.value[: _MAX_IDENTIFIER - 65]}…{digest}")
         self.identifiers.append(pii)
         return pii
 

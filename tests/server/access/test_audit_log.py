@@ -497,6 +497,18 @@ async def test_copies_are_caught_up(
     assert_right(database, copied)
 
 
+async def test_long_names(database: Database) -> None:
+    async with running_log(database) as log:
+        names = ["".join(map(chr, range(0x1F000 + at, 0x1F000 + at + 2000))) for at in (0, 1, 0)]
+        for name in names:
+            log.note({"event": "consent.updated", "value": {"pii": Pii("object", name)}})
+        await log.flush()
+    first, second, third = (
+        each["value"]["pii"] for each in records_of(database) if each["event"] == "consent.updated"
+    )
+    assert first == third != second
+
+
 async def test_much_to_copy_keeps_nobody_waiting(database: Database, tmp_path: Path) -> None:
     def fill(connection: Connection) -> None:
         anchor = append(connection, CHAIN, [Draft({"event": "audit.started"})])
