@@ -74,10 +74,11 @@ class BlockGate:
 
     @asynccontextmanager
     async def sending(
-        self, visit: Visit, capability: Capability, plan: Plan, byte_range: tuple[int, int]
+        self, visit: Visit, stream: LiveStream, plan: Plan, byte_range: tuple[int, int]
     ) -> AsyncIterator["Sent"]:
         """Around the sending of a block: what is about to be sent is written down before, and what
         was sent after. Raises `QuotaExceeded`, `AuditUnavailable`."""
+        capability = stream.capability
         intent = events.block(
             "data.intent",
             visit,
@@ -86,41 +87,41 @@ class BlockGate:
             size=plan.size,
             etag=plan.etag,
         )
-        with self._limited(visit, capability) as stream:
-            await self.reassess(visit, capability)  # from here on, a withdrawal finds the stream
-            length = byte_range[1] - byte_range[0]
-            what = Sent()
+        await self.reassess(visit, capability)  # from here on, a withdrawal finds the stream
+        length = byte_range[1] - byte_range[0]
+        what = Sent()
 
-            async def end(lease: str | None, outcome: str = "aborted") -> None:
-                sent = visit.request.get(SENT, 0)
-                self._gate.audit.note(
-                    events.block(
-                        "data.done" if outcome == "complete" else "data.aborted",
-                        visit,
-                        capability,
-                        bytes=sent,
-                        records=what.records,
-                        served=events.regions(what.served) if outcome == "complete" else None,
-                        outcome=stream.cut or outcome,
-                        ms=visit.milliseconds,
-                    )
+        async def end(lease: str | None, outcome: str = "aborted") -> None:
+            sent = visit.request.get(SENT, 0)
+            self._gate.audit.note(
+                events.block(
+                    "data.done" if outcome == "complete" else "data.aborted",
+                    visit,
+                    capability,
+                    bytes=sent,
+                    records=what.records,
+                    served=events.regions(what.served) if outcome == "complete" else None,
+                    outcome=stream.cut or outcome,
+                    ms=visit.milliseconds,
                 )
-                if lease is not None:
-                    # To the end, though the client may go while this is written.
-                    await asyncio.shield(self._ledger.end_stream(lease, sent))
+            )
+            if lease is not None:
+                # To the end, though the client may go while this is written.
+                await asyncio.shield(self._ledger.end_stream(lease, sent))
 
-            stream.lease = await begun(self._begin(visit, capability, intent, length), end)
-            try:
-                yield what
-                if stream.cut:
-                    raise ConnectionResetError("the right to this block has ended")
-            finally:
-                is_complete = what.is_complete and not stream.cut
-                await end(stream.lease, "complete" if is_complete else "aborted")
+        stream.lease = await begun(self._begin(visit, capability, intent, length), end)
+        try:
+            yield what
+            if stream.cut:
+                raise ConnectionResetError("the right to this block has ended")
+        finally:
+            is_complete = what.is_complete and not stream.cut
+            await end(stream.lease, "complete" if is_complete else "aborted")
 
     @contextmanager
-    def _limited(self, visit: Visit, capability: Capability) -> Iterator[LiveStream]:
-        """A stream, unless a limit stands against it, which is written down."""
+    def limited(self, visit: Visit, capability: Capability) -> Iterator[LiveStream]:
+        """A stream, from before its block is planned, which may cost more than sending it.
+        `QuotaExceeded` where a limit stands against it, which is written down."""
         try:
             with self._streams.watch(visit.request, capability) as stream:
                 yield stream

@@ -160,23 +160,24 @@ class ControlledData:
     ) -> web.StreamResponse:
         """One data block, if its right still stands."""
         visit = self.gate.visit(request)
-        await self.blocks.reassess(visit, capability)
-        item, plan = await blocks.open(capability)
-        answer = blocks.judge(request, plan, confined=True)
-        if answer.byte_range is None:
-            return await blocks.respond(request, item, plan, answer)
-        is_whole = answer.byte_range == (0, plan.size)
-        async with self.blocks.sending(visit, capability, plan, answer.byte_range) as sent:
-            if is_whole:
-                sent.served = await self._served(blocks, capability, item)
-            response = await blocks.respond(request, item, plan, answer)
-            if not response.prepared:  # a short one, which leaves whole: while it is watched
-                await response.prepare(request)
-                await response.write_eof()
-            sent.is_complete = True  # also when the client hangs up while we count
-            if is_whole:
-                sent.records = await self._records(blocks, capability, item, plan)
-            return response
+        with self.blocks.limited(visit, capability) as stream:
+            await self.blocks.reassess(visit, capability)
+            item, plan = await blocks.open(capability)
+            answer = blocks.judge(request, plan, confined=True)
+            if answer.byte_range is None:
+                return await blocks.respond(request, item, plan, answer)
+            is_whole = answer.byte_range == (0, plan.size)
+            async with self.blocks.sending(visit, stream, plan, answer.byte_range) as sent:
+                if is_whole:
+                    sent.served = await self._served(blocks, capability, item)
+                response = await blocks.respond(request, item, plan, answer)
+                if not response.prepared:  # a short one, which leaves whole: while it is watched
+                    await response.prepare(request)
+                    await response.write_eof()
+                sent.is_complete = True  # also when the client hangs up while we count
+                if is_whole:
+                    sent.records = await self._records(blocks, capability, item, plan)
+                return response
 
     async def _served(
         self, blocks: Blocks, capability: Capability, item: DataObject

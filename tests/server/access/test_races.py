@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from auth.policy import Policy
+from server.access.live_streams import MOST_STREAMS
 from server.app import ACCESS
 from server.slicing.library import Library
 from tests.server.access.guarded import Guarded, guarded
@@ -67,3 +69,29 @@ async def test_who_has_all_and_hangs_up_while_the_records_are_counted(
     assert (done["outcome"], done["bytes"]) == ("complete", int(length))
     assert done["served"] == [["one", 2000, 30000]]
     assert not await site.events("data.aborted")
+
+
+@pytest.mark.security("TU8")
+async def test_blocks_are_limited_before_they_are_planned(
+    site: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planning may cost more than sending: one caller does not take all of it."""
+    ticket = await site.get(f"{READS}?referenceName=one&start=2000&end=30000", "alice")
+    plan, going_on, begun = Library.plan_body, asyncio.Event(), 0
+
+    async def slow(self: Library, *args: Any, **options: Any) -> Any:
+        nonlocal begun
+        begun += 1
+        await going_on.wait()
+        return await plan(self, *args, **options)
+
+    monkeypatch.setattr(Library, "plan_body", slow)
+    tasks = [asyncio.create_task(site.live.get(ticket.urls[1])) for _ in range(MOST_STREAMS + 6)]
+    refused, _ = await asyncio.wait(tasks, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    while len(refused) < 6:
+        done, _ = await asyncio.wait(set(tasks) - refused, return_when=asyncio.FIRST_COMPLETED)
+        refused |= done
+    assert begun == MOST_STREAMS
+    going_on.set()
+    statuses = sorted([(await each).status for each in tasks])
+    assert statuses == [200] * MOST_STREAMS + [429] * 6
