@@ -5,7 +5,7 @@ Regions are of `formats.regions`: by name, 0-based and half-open; `UNPLACED` is 
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Protocol
@@ -107,6 +107,11 @@ class Permitted(Protocol):
     @property
     def is_whole(self) -> bool:
         """Whether it is everything, unplaced reads included."""
+        ...
+
+    def fits(self, names: Collection[str]) -> bool:
+        """Whether a file with these references may be judged by this set, though nobody has
+        checked that its references are those that the set means."""
         ...
 
     def clip(self, asked: Sequence[Region] | None, names: Sequence[str]) -> tuple[Region, ...]:

@@ -6,7 +6,7 @@ turn, so a position belongs to it when an odd number of borders lie at or before
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -156,6 +156,11 @@ class RegionSet:
         else without them."""
         whole = self.elsewhere and not self.borders
         return self if self.unplaced is whole else RegionSet(self.borders, self.elsewhere, whole)
+
+    def fits(self, names: Collection[str]) -> bool:
+        """Whether a file with these references may be judged by this set: what is left out of
+        everything by a name that the file does not know may be there under another."""
+        return not self.elsewhere or self.borders.keys() <= set(names)
 
     def clip(self, asked: Sequence[Region] | None, names: Sequence[str]) -> tuple[Region, ...]:
         """What it has in common with the regions asked for (None: with everything), merged per

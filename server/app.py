@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -15,6 +14,7 @@ import orjson
 from aiohttp import web
 
 from auth.capability import CapabilityCodec, derive
+from auth.clock import SteadyClock
 from auth.errors import InvalidConfiguration
 from auth.policy import Policy
 from formats.errors import FormatError
@@ -67,6 +67,7 @@ ACCESS: "web.AppKey[Access]" = web.AppKey("ACCESS")
 
 
 _READY_SECONDS = 2.0
+_JOURNAL_SECONDS = 4.0  # that the audit waits for the database: somebody waits for the audit
 
 
 def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Application:
@@ -86,7 +87,7 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
         signing_kid="k1",
         audience=settings.server.public_url or "htsgate",
         lifetime=settings.server.ticket_lifetime,
-        clock=time.time,
+        clock=SteadyClock(),
     )
     tickets = TicketMaker(codec, settings.server.max_block_bytes)
     names = ContigNames(refget.views.public.catalogue, library)
@@ -183,6 +184,7 @@ def _open_access(
             judge,
             key=key,
             trusted_proxies=settings.server.trusted_proxies,
+            journal=Database(database_url(settings), durable=True, busy_seconds=_JOURNAL_SECONDS),
         )
     except (InvalidConfiguration, ValueError) as error:
         raise ConfigurationError(f"auth: {error}") from error

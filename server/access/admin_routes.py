@@ -74,7 +74,9 @@ class AdminRoutes:
             "dataset": statement.dataset,
             "effective_from": statement.effective_from,
         }
-        record = partial(self.record, statement=statement, reason=reason, by=principal.name)
+        record = partial(
+            self.record, statement=statement, reason=reason, by=self.gate.pseudonym(principal)
+        )
         await self.gate.audit.commit([event], record)
         await self.look()
         return web.json_response({"recorded": True}, headers={"Cache-Control": "no-store"})

@@ -18,7 +18,7 @@ from typing import Any, TypeVar, overload
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from auth.audit_record import Draft, Event
 from server.access.audit_chain import CHAIN, append
@@ -35,6 +35,7 @@ _MOST_NOTED = 20_000
 _AT_ONCE = 500
 _NOTES_SECONDS = 0.1
 _AGAIN_SECONDS = 1.0
+_SPOILED = (DataError, IntegrityError, ProgrammingError)  # it is the record, not the database
 _log = logging.getLogger(__name__)
 
 
@@ -261,6 +262,9 @@ class AuditLog:
                 self._write_alone(each)
             return
         except DatabaseUnavailable as error:
+            if isinstance(error.__context__, _SPOILED) and len(written) > 1:
+                self._write_apart(requests, written)
+                return
             if not self.is_failing:
                 _log.error("the audit cannot be written: %s", error)
             self._failed(requests, notes)
@@ -271,6 +275,20 @@ class AuditLog:
         _finish(list(zip(requests, outcomes, strict=True)))
         if self._notary.copy(self._database):
             self.note({"event": "audit.checkpoint", "outcome": "failed"})
+
+    def _write_apart(self, requests: list[_Request], notes: list[Draft]) -> None:
+        """One record that no database takes must not keep the others from being written."""
+        for note in notes:
+            try:
+                self._database.run(partial(self._together, [], [note]), writing=True)
+            except DatabaseUnavailable as error:
+                if not isinstance(error.__context__, _SPOILED):
+                    self._failed(requests, notes[notes.index(note) :])
+                    return
+                with self._changed:
+                    self._dropped[note.event] += 1
+        for each in requests:
+            self._write_alone(each)
 
     def _write_alone(self, request: _Request) -> None:
         try:

@@ -138,7 +138,7 @@ class BlockGate:
             raise InvalidCapability
         if not (terms.streams or terms.bytes_per_day):
             if capability.principal:
-                await self._gate.audit.commit([intent])
+                await self._gate.record(intent, required=self._gate.audit_required)
             else:
                 self._gate.audit.note(intent)
             return None
@@ -171,7 +171,7 @@ class BlockGate:
         if self._gate.is_stale and capability.principal:
             raise AuthorityUnavailable("consent.unread")
         is_current = (terms.policy, terms.consent) == self._gate.versions
-        if is_current and not capability.principal:
+        if is_current and not (capability.principal or self._gate.asks_elsewhere):
             return None
         holder = await self._tickets.find(capability.ticket_id)
         if holder is None and not capability.principal:
@@ -180,7 +180,7 @@ class BlockGate:
             return Decision(Outcome.NOT_FOUND, "ticket.unknown")
         if self._gate.is_revoked(holder.principal):
             return Decision(Outcome.NOT_FOUND, "token.revoked")
-        if is_current:
+        if is_current and not self._gate.asks_elsewhere:
             return None
         decision = await self._gate.judge(holder.principal, holder.request)
         if not decision.allowed:

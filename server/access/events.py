@@ -48,8 +48,9 @@ class Visit:
 
 
 def credential_refused(visit: Visit, reason: str) -> Event:
-    """A credential that was not accepted."""
-    return {"event": "auth.fail", **visit.members, "rule": reason}
+    """A credential that was not accepted. Who has none may send what they like, so nothing of what
+    they call themselves is kept."""
+    return {"event": "auth.fail", **visit.members, "ua": None, "rule": reason}
 
 
 def exchanged(visit: Visit, principal: Principal) -> Event:

@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
+from typing import TypeVar
 
 from aiohttp import hdrs, web
 from sqlalchemy import Connection
 
+from auth.audit_record import Event
 from auth.consent import STALE
 from auth.decision import AccessRequest, Decision, Limits, Outcome
 from auth.errors import AuthorityUnavailable, InvalidCredential
@@ -20,7 +22,7 @@ from auth.principal import ANONYMOUS, Identity, Principal
 from auth.quota import QuotaExceeded
 from formats.regions import Region
 from server.access import events
-from server.access.audit_log import AuditLog
+from server.access.audit_log import AuditLog, AuditUnavailable
 from server.access.authenticator import Authenticator
 from server.access.consent_store import ConsentStore
 from server.access.decision_point import DecisionPoint
@@ -33,6 +35,8 @@ from server.access.ticket_store import Holder, TicketStore
 from server.catalog import DataObject
 from server.errors import InvalidAuthentication, NotFound, PermissionDenied
 from server.htsget.ticket import Rights
+
+T = TypeVar("T")
 
 _STALE_SECONDS = 5.0  # without a look at consent, nothing is sent
 _ABSENT = "object.unknown"
@@ -213,13 +217,43 @@ class Gate:
             )
             self._tickets.keep(connection, rights.ticket_id, holder, expires)
 
+        # Without the charge nothing is given, whether or not the record may be missing.
+        required = decision.audit_required or decision.limits != Limits()
         try:
-            await self.audit.commit([intent], work)
+            await self.record(intent, work, required=required)
         except QuotaExceeded as error:
             spent = replace(decision, outcome=Outcome.DENY, rule=error.rule)
             self.audit.note(events.ticket("ticket.denied", visit, principal, asked, spent))
             raise
         self._tickets.remember(rights.ticket_id, holder)
+
+    @property
+    def asks_elsewhere(self) -> bool:
+        """Whether an external decision point has its say, whose mind may change at any time."""
+        return self._decision_point is not None
+
+    @property
+    def audit_required(self) -> bool:
+        """Whether nothing may be sent that cannot be recorded."""
+        return self._policies.current.audit_required
+
+    async def record(
+        self, event: Event, work: Callable[[Connection], T] | None = None, *, required: bool
+    ) -> T | None:
+        """Write an event down before anything is sent, with what `work` does to the database.
+
+        Raises `AuditUnavailable`; but if the record is not `required` it is written when it can be,
+        and `work` is left undone.
+        """
+        try:
+            if work is not None:
+                return await self.audit.commit([event], work)
+            await self.audit.commit([event])
+        except AuditUnavailable:
+            if required:
+                raise
+            self.audit.note(event)
+        return None
 
     async def judge(self, principal: Principal, asked: AccessRequest) -> Decision:
         """What policy, consent and the decision point say now. Raises `AuthorityUnavailable`."""

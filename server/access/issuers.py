@@ -19,6 +19,8 @@ def token_issuers(configured: Iterable[Issuer], trust: Trust) -> Mapping[str, To
             raise InvalidConfiguration(
                 f"auth.issuers: {each.issuer} is a broker in auth.passports; describe it there only"
             )
+        if each.jwks_file is not None and not each.jwks_file.is_file():
+            raise InvalidConfiguration(f"auth.issuers: {each.jwks_file}: no such file")
         secret = each.introspection_secret
         issuers[each.issuer] = TokenIssuer(
             issuer=each.issuer,

@@ -1,5 +1,6 @@
 """The parts of access control, opened together and closed in turn."""
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -53,6 +54,7 @@ class Access:
     ledger: QuotaLedger
     policies: PolicyFile
     _watch: Watch
+    _journal: Database | None
     _outbound: Outbound
     _verifier: TokenVerifier
     _passports: PassportReader | None
@@ -73,6 +75,8 @@ class Access:
         self._running.push_async_callback(self._verifier.close)
         if self._passports is not None:
             self._running.push_async_callback(self._passports.close)
+        if self._journal is not None:
+            self._running.push_async_callback(asyncio.to_thread, self._journal.close)
         await self.gate.audit.start()
         self._running.push_async_callback(self.gate.audit.close)
         self.policies.announce()
@@ -93,13 +97,15 @@ def open_access(
     *,
     key: bytes,
     trusted_proxies: Iterable[str] = (),
+    journal: Database | None = None,
 ) -> Access:
     """Access control as configured. `judge` refuses a policy that does not go with the locations;
-    `key` makes pseudonyms. Raises `InvalidConfiguration`."""
+    `key` makes pseudonyms. `journal` is the same database for the audit, which does not wait long;
+    it is closed with the rest. Raises `InvalidConfiguration`."""
     clock = SteadyClock()
     proxies = networks(tuple(trusted_proxies))
     audit = AuditLog(
-        database,
+        journal or database,
         server_id=socket.gethostname(),
         version=version("htsgate"),
         signer=None if section.audit_key is None else _signing_key(section.audit_key),
@@ -167,7 +173,17 @@ def open_access(
     watch = Watch(gate, blocks, ledger, tickets)
     admin = AdminRoutes(gate, consents.record, watch.look, administrators)
     return Access(
-        gate, blocks, ledger, policies, watch, outbound, verifier, passports, exchange, admin
+        gate,
+        blocks,
+        ledger,
+        policies,
+        watch,
+        journal,
+        outbound,
+        verifier,
+        passports,
+        exchange,
+        admin,
     )
 
 
@@ -202,5 +218,7 @@ def _signing_key(path: Path) -> Ed25519PrivateKey:
             raise InvalidConfiguration("auth.audit_key: others may read it; use chmod o=")
         with path.open("rb") as file:
             return read_key(file.read(_LONGEST_KEY))
-    except (OSError, ValueError):
-        raise InvalidConfiguration("auth.audit_key: no Ed25519 key in PEM form") from None
+    except OSError as error:
+        raise InvalidConfiguration(f"auth.audit_key: {path}: {error.strerror}") from None
+    except ValueError:
+        raise InvalidConfiguration(f"auth.audit_key: {path}: no Ed25519 key in PEM form") from None

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 
 from server.cli import audit, consent, policy, token
@@ -27,8 +28,12 @@ def run(arguments: Sequence[str]) -> int:
     configure_logging(options.log_level.upper())
     try:
         status: int = options.command(options)
-    except (ConfigurationError, OSError) as error:
+    except ConfigurationError as error:
         print(f"htsgate: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"htsgate: {where}{error.strerror or error}", file=sys.stderr)
         return 2
     except StorageError as error:
         print(f"htsgate: {reason(error)}", file=sys.stderr)
@@ -46,6 +51,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument(
         "--log-level", default="warning", choices=("debug", "info", "warning", "error")
     )
+    parser.add_argument("--version", action="version", version=f"htsgate {version('htsgate')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands.add_parser("serve", help="serve directories, files, S3 and web folders"))
     _add_demo(commands.add_parser("demo", help="make a small data set, serve it, say what to try"))

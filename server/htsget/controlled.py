@@ -14,6 +14,7 @@ from aiohttp import web
 
 from auth.capability import Capability, InvalidCapability
 from auth.decision import AccessRequest, Decision
+from auth.errors import ObjectUnusable
 from auth.terms import Terms
 from formats.errors import CorruptData
 from formats.regions import UNPLACED, Interval, Region, merge
@@ -94,6 +95,8 @@ class ControlledData:
         header = await answers.library.header(item)
         if decision.seqcol:
             await self.references.check(item, decision.seqcol)
+        elif decision.permitted is not None and not decision.permitted.fits(names_of(header)):
+            raise ObjectUnusable("it does not have the references that a denial names")
         is_whole = decision.permitted is not None and decision.permitted.is_whole
         if decision.clipped and decision.permitted is not None:
             # A panel may have 200,000 intervals, for which nobody else should wait.

@@ -185,3 +185,13 @@ def test_equal_sets_are_equal(
 ) -> None:
     assert (one[0] == other[0]) is (one[1] == other[1])
     assert one[0].is_empty is (not one[1])
+
+
+def test_a_denial_by_a_name_that_a_file_does_not_know() -> None:
+    """`17` may be what the policy calls `chr17`: such a file cannot be judged by names alone."""
+    everything = RegionSet({}, elsewhere=True, unplaced=True)
+    denied = everything.difference(RegionSet.of([Region("chr17", 10, 20)]))
+    assert denied.fits(["chr16", "chr17"])
+    assert not denied.fits(["16", "17"])
+    assert everything.fits(["16", "17"])
+    assert RegionSet.of([Region("chr17", 10, 20)]).fits(["16", "17"])
