@@ -16,7 +16,7 @@ from aiohttp import web
 from auth.capability import CapabilityCodec, derive
 from auth.clock import SteadyClock
 from auth.errors import InvalidConfiguration
-from auth.policy import Policy
+from auth.policy.evaluation import Policy
 from formats.errors import FormatError
 from server.access.territory import Ground, Territory
 from server.catalog import Catalog, ServedLocation

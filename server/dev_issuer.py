@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt import PyJWS
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
-from auth.key_set import MAX_DOCUMENT, InvalidKeySet, KeySet
+from auth.tokens.key_set import MAX_DOCUMENT, InvalidKeySet, KeySet
 
 ALGORITHMS = ("ES256", "EdDSA")
 

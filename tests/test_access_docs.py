@@ -9,9 +9,9 @@ import pytest
 
 from auth.consent import JOINT, STALE, UNMAPPED, WITHDRAWN
 from auth.decision import Limits
-from auth.policy import load_policy
-from auth.rules import Rule
-from auth.trust_document import load_trust
+from auth.passports.trust_document import load_trust
+from auth.policy.evaluation import load_policy
+from auth.policy.rules import Rule
 from server.cli import command_line, run
 from server.config import load_settings
 
@@ -83,7 +83,7 @@ def test_examples_of_settings(example: Path) -> None:
 
 def test_codes_are_described() -> None:
     table = ACCESS.partition("## Reason codes")[2]
-    source = "".join(path.read_text() for path in (ROOT / "auth").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "auth").rglob("*.py"))
     raised = set(re.findall(r'(?:InvalidCredential|AuthorityUnavailable)\("([a-z_.]+)"\)', source))
     assert len(raised) > 40
     for code in {*map(str, Rule), WITHDRAWN, JOINT, UNMAPPED, STALE, *raised}:

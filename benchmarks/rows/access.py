@@ -5,12 +5,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from auth.access_tokens import TokenVerifier
 from auth.decision import AccessRequest
 from auth.fetching import Fetched
-from auth.policy import NothingWithdrawn, load_policy
-from auth.revocations import Revocations
-from auth.token_issuer import TokenIssuer
+from auth.policy.evaluation import NothingWithdrawn, load_policy
+from auth.tokens.access_tokens import TokenVerifier
+from auth.tokens.revocations import Revocations
+from auth.tokens.token_issuer import TokenIssuer
 from benchmarks.load import Requests
 from benchmarks.measure import Gate, Row, Sample, micros, rate, row_of, speed_ratio, take_turns
 from benchmarks.processes import htsgate

@@ -8,12 +8,12 @@ from pathlib import Path
 from statistics import median
 
 from auth.decision import AccessRequest
-from auth.grants import VisaAtom, Who
-from auth.panels import Panel
-from auth.policy import NothingWithdrawn, Policy
-from auth.policy_document import Dataset, Grant, PolicyDocument
+from auth.policy.document import Dataset, Grant, PolicyDocument
+from auth.policy.evaluation import NothingWithdrawn, Policy
+from auth.policy.grants import VisaAtom, Who
+from auth.policy.panels import Panel
+from auth.policy.region_sets import RegionSet
 from auth.principal import Principal, Visa
-from auth.region_sets import RegionSet
 from benchmarks.measure import Gate, Row, Sample, row_of, speed_ratio, take_turns
 from benchmarks.rows.setting import Setting
 from formats.regions import Region

@@ -13,7 +13,7 @@ from typing import Protocol
 from aiohttp import web
 from sqlalchemy import Connection
 
-from auth.audit_record import Pii
+from auth.audit.record import Pii
 from auth.consent import Action, Kind, Statement
 from auth.consent_files import read_instant
 from auth.principal import Identity

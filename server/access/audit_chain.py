@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, insert, select
 
-from auth.audit import BEGINNING, Anchor, Entry, chained
-from auth.audit_checkpoints import Checkpoint
-from auth.audit_record import SALT_BYTES, Draft, Pii, pseudonym
+from auth.audit.chain import BEGINNING, Anchor, Entry, chained
+from auth.audit.checkpoints import Checkpoint
+from auth.audit.record import SALT_BYTES, Draft, Pii, pseudonym
 from server.access.audit_tables import AUDIT, CHECKPOINTS, PII
 from server.database import Database
 

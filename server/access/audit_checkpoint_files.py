@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from auth.audit_checkpoints import Checkpoint
+from auth.audit.checkpoints import Checkpoint
 
 _SUFFIX = ".checkpoints.jsonl"
 _TAIL_BYTES = 1 << 16

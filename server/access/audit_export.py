@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from auth.audit import BEGINNING, Anchor, Entry, canonical
-from auth.audit_checkpoints import Checkpoint
+from auth.audit.chain import BEGINNING, Anchor, Entry, canonical
+from auth.audit.checkpoints import Checkpoint
 from server.access.audit_chain import read_checkpoints, read_entries
 from server.database import Database
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 
-from auth.audit_record import Draft, Event
+from auth.audit.record import Draft, Event
 from server.access.audit_chain import CHAIN, append
 from server.access.audit_notary import Notary, timestamp
 from server.database import Database, DatabaseUnavailable

@@ -14,8 +14,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection
 
-from auth.audit import GENESIS, Anchor
-from auth.audit_checkpoints import Checkpoint
+from auth.audit.chain import GENESIS, Anchor
+from auth.audit.checkpoints import Checkpoint
 from server.access.audit_chain import (
     READ_AT_ONCE,
     add_checkpoint,

@@ -4,12 +4,12 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
 
-from auth.access_tokens import TokenVerifier
-from auth.bearer import bearer_token
 from auth.errors import InvalidCredential
-from auth.passports import PassportReader, is_passport
+from auth.passports.reader import PassportReader, is_passport
 from auth.principal import ANONYMOUS, Principal
-from auth.revocations import Revocations
+from auth.tokens.access_tokens import TokenVerifier
+from auth.tokens.bearer import bearer_token
+from auth.tokens.revocations import Revocations
 
 _MOST_KEPT = 4096
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from auth.decision import AccessRequest, Decision
 from auth.fetching import Fetched
+from auth.policy.region_sets import RegionSet
+from auth.policy.rules import Rule
 from auth.principal import Principal
-from auth.region_sets import RegionSet
-from auth.rules import Rule
 from auth.strict_json import strict_json
 from formats.regions import UNBOUNDED, UNPLACED, Region
 

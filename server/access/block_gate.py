@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from sqlalchemy import Connection
 
-from auth.audit_record import Event
+from auth.audit.record import Event
 from auth.capability import Capability, ExpiredCapability, InvalidCapability
 from auth.decision import AccessRequest, Decision, Outcome
 from auth.errors import AuthorityUnavailable

@@ -14,11 +14,11 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from auth.audit_record import Event
+from auth.audit.record import Event
 from auth.consent import STALE, ConsentState, DatasetConsent, Statement
 from auth.decision import Consent
 from auth.errors import InvalidConfiguration
-from auth.policy_document import Dataset
+from auth.policy.document import Dataset
 from server.access import consent_journal
 from server.access.consent_files import WatchedList, WatchedMap
 from server.access.consent_journal import Mark

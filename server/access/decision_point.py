@@ -17,9 +17,9 @@ import orjson
 from auth.decision import AccessRequest, Decision, Outcome, Projection
 from auth.errors import AuthorityUnavailable
 from auth.fetching import Fetch, Fetched, FetchFailed
+from auth.policy.region_sets import RegionSet
+from auth.policy.rules import Rule
 from auth.principal import Principal
-from auth.region_sets import RegionSet
-from auth.rules import Rule
 from server.access.authzen import BOUNDARIES, PATH, Verdict, question, verdict_of
 
 _FAILURES = ((TimeoutError, "timeout"), (FetchFailed, "unreachable"), (ValueError, "answer"))

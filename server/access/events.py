@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import hdrs, web
 
-from auth.audit_record import Event, JsonOrPii, Pii
+from auth.audit.record import Event, JsonOrPii, Pii
 from auth.capability import Capability
 from auth.decision import AccessRequest, Decision
 from auth.principal import Principal

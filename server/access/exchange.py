@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from auth.errors import AuthorityUnavailable, InvalidCredential
-from auth.passports import PassportReader
+from auth.passports.reader import PassportReader
 from auth.principal import Principal
 from server.access.exchange_store import ExchangeStore
 from server.database import DatabaseUnavailable

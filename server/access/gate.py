@@ -14,7 +14,7 @@ from typing import TypeVar
 from aiohttp import hdrs, web
 from sqlalchemy import Connection
 
-from auth.audit_record import Event
+from auth.audit.record import Event
 from auth.consent import STALE
 from auth.decision import AccessRequest, Decision, Limits, Outcome
 from auth.errors import AuthorityUnavailable, InvalidCredential

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from auth.errors import InvalidConfiguration
-from auth.token_issuer import TokenIssuer
-from auth.trust import Trust
+from auth.passports.trust import Trust
+from auth.tokens.token_issuer import TokenIssuer
 from server.auth_settings import AuthSection, Issuer
 from server.outbound import Outbound
 

@@ -11,16 +11,16 @@ from pathlib import Path
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from auth.access_tokens import TokenVerifier
-from auth.audit_checkpoints import read_key
+from auth.audit.checkpoints import read_key
 from auth.clock import SteadyClock
 from auth.errors import InvalidConfiguration
-from auth.passports import PassportReader
-from auth.policy import Policy
+from auth.passports.reader import PassportReader
+from auth.passports.trust import Trust
+from auth.passports.trust_document import load_trust
+from auth.policy.evaluation import Policy
 from auth.principal import Principal
-from auth.revocations import Revocations
-from auth.trust import Trust
-from auth.trust_document import load_trust
+from auth.tokens.access_tokens import TokenVerifier
+from auth.tokens.revocations import Revocations
 from server.access import events
 from server.access.admin_routes import AdminRoutes
 from server.access.audit_log import AuditLog

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from auth.audit_record import Event
+from auth.audit.record import Event
 from auth.errors import InvalidConfiguration
-from auth.policy import Policy, load_policy
+from auth.policy.evaluation import Policy, load_policy
 
 _CHECK_SECONDS = 0.5
 _log = logging.getLogger(__name__)

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from aiohttp import hdrs, web
 from sqlalchemy import Connection
 
-from auth.audit_record import Event
+from auth.audit.record import Event
 from auth.decision import AccessRequest, Decision, Limits, Outcome
 from auth.errors import AuthorityUnavailable, ObjectUnusable
+from auth.policy.rules import Rule
 from auth.principal import Principal
 from auth.quota import QuotaExceeded, minute_of, until_next_minute
-from auth.rules import Rule
 from server.access import events
 from server.access.begun import begun
 from server.access.events import Visit

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from auth.audit_checkpoints import new_key, read_public_key, write_key
+from auth.audit.checkpoints import new_key, read_public_key, write_key
 from auth.errors import InvalidConfiguration
 from server.access.audit_chain import CHAIN
 from server.access.audit_export import InvalidExport, export_chain, manifest_of

@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from auth.audit_report import Access, AccessReport, Wanted
-from auth.audit_verdict import read_payload, text_of
+from auth.audit.report import Access, AccessReport, Wanted
+from auth.audit.verdict import read_payload, text_of
 from auth.consent_files import SampleMap, read_sample_map
 from auth.errors import InvalidConfiguration
-from auth.policy import load_policy
+from auth.policy.evaluation import load_policy
 from server.access.audit_chain import CHAIN, head, read_entries, read_identities
 from server.cli.findings import counted, printable
 from server.config import ConfigurationError

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auth.audit_checkpoints import Checkpoint
-from auth.audit_verdict import Verdict, judge, text_of
+from auth.audit.checkpoints import Checkpoint
+from auth.audit.verdict import Verdict, judge, text_of
 from server.access.audit_chain import chains, read_entries, read_identities
 from server.access.audit_checkpoint_files import read_folder
 from server.access.audit_export import all_checkpoints, read_export, read_manifest

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from auth.audit_record import Draft, Pii
+from auth.audit.record import Draft, Pii
 from auth.consent import Action, Kind, Statement
 from auth.consent_files import MAX_BYTES, read_instant, read_sample_map
 from auth.errors import InvalidConfiguration
-from auth.policy import load_policy
+from auth.policy.evaluation import load_policy
 from server.access import consent_journal
 from server.access.audit_chain import CHAIN, append
 from server.access.audit_notary import timestamp

@@ -8,12 +8,18 @@ from typing import Any
 
 from auth.decision import AccessRequest, Decision
 from auth.errors import InvalidConfiguration
-from auth.expectations import Expectation, ExpectedVisa, asked_regions, read_expectation, visas_of
-from auth.policy import NothingWithdrawn, Policy, load_policy
-from auth.policy_diff import Change, changed_datasets, compare
-from auth.policy_lint import lint
+from auth.policy.diff import Change, changed_datasets, compare
+from auth.policy.evaluation import NothingWithdrawn, Policy, load_policy
+from auth.policy.expectations import (
+    Expectation,
+    ExpectedVisa,
+    asked_regions,
+    read_expectation,
+    visas_of,
+)
+from auth.policy.lint import lint
+from auth.policy.region_sets import RegionSet
 from auth.principal import ANONYMOUS, Principal
-from auth.region_sets import RegionSet
 from auth.tables import Table, parse_document
 from formats.regions import UNBOUNDED, UNPLACED, Region
 from server.cli import policy_reports as reports

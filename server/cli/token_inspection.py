@@ -8,16 +8,16 @@ from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from auth.access_tokens import TokenVerifier
 from auth.clock import SteadyClock
 from auth.errors import AuthorityUnavailable, InvalidConfiguration, InvalidCredential
-from auth.jose import claims_of, parse
-from auth.passports import PassportReader
+from auth.passports.reader import PassportReader
+from auth.passports.trust import Trust
+from auth.passports.trust_document import load_trust
 from auth.principal import Principal
-from auth.revocations import Revocations
-from auth.token_issuer import TokenIssuer
-from auth.trust import Trust
-from auth.trust_document import load_trust
+from auth.tokens.access_tokens import TokenVerifier
+from auth.tokens.jose import claims_of, parse
+from auth.tokens.revocations import Revocations
+from auth.tokens.token_issuer import TokenIssuer
 from server.access.authenticator import Authenticator
 from server.access.issuers import token_issuers, way_out
 from server.auth_settings import AuthSection

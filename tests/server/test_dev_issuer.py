@@ -7,8 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from auth.jose import claims_of, parse, verify
-from auth.key_set import KeySet
+from auth.tokens.jose import claims_of, parse, verify
+from auth.tokens.key_set import KeySet
 from server.dev_issuer import DevIssuer, open_dev_issuer
 
 ISSUER = "https://dev.example/"

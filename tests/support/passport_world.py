@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from auth.passports import PassportReader
+from auth.passports.reader import PassportReader
+from auth.passports.trust import Trust, VisaIssuer
+from auth.passports.visa_reader import Wanted
 from auth.principal import Principal
-from auth.revocations import Revocations
-from auth.trust import Trust, VisaIssuer
-from auth.visa_reader import Wanted
+from auth.tokens.revocations import Revocations
 from server.outbound import Outbound
 from tests.support.broker import Broker, SigningKey
 from tests.support.trusting import DAC, DATASET, UNI, trust_in, trusted_broker, visa_issuer

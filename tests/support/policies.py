@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from auth.decision import AccessRequest, Consent, Decision
-from auth.panels import parse_region
-from auth.policy import NothingWithdrawn, Policy
+from auth.policy.evaluation import NothingWithdrawn, Policy
+from auth.policy.panels import parse_region
 from auth.principal import Principal, Visa
 from formats.regions import Region
 

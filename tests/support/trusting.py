@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from auth.token_issuer import TokenIssuer
-from auth.trust import Assertion, Trust, VisaIssuer
-from auth.trust import Broker as TrustedBroker
+from auth.passports.trust import Assertion, Trust, VisaIssuer
+from auth.passports.trust import Broker as TrustedBroker
+from auth.tokens.token_issuer import TokenIssuer
 from tests.support.broker import AUDIENCE, CLIENT, Broker
 
 DATASET = "https://data.hospital.example/datasets/CARDIO-01"

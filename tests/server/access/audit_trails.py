@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from auth.audit import Entry, verify_chain
-from auth.audit_record import Event, Pii
+from auth.audit.chain import Entry, verify_chain
+from auth.audit.record import Event, Pii
 from server.access.audit_chain import CHAIN, read_entries
 from server.access.audit_log import AuditLog
 from server.database import Database

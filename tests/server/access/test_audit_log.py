@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import make_url
 
-from auth.audit import GENESIS, verify_chain
-from auth.audit_checkpoints import Checkpoint, check_checkpoints
-from auth.audit_record import Draft, Pii, pseudonym
+from auth.audit.chain import GENESIS, verify_chain
+from auth.audit.checkpoints import Checkpoint, check_checkpoints
+from auth.audit.record import Draft, Pii, pseudonym
 from server.access import audit_log
 from server.access.audit_chain import (
     CHAIN,

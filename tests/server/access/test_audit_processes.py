@@ -16,8 +16,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, text
 
-from auth.audit import verify_chain
-from auth.audit_checkpoints import check_checkpoints
+from auth.audit.chain import verify_chain
+from auth.audit.checkpoints import check_checkpoints
 from server.access.audit_chain import CHAIN
 from server.access.audit_checkpoint_files import read_folder
 from server.access.audit_log import AuditLog

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, event
 
 from auth.consent import Action, Kind, Statement
 from auth.errors import InvalidConfiguration
-from auth.policy_document import Dataset
+from auth.policy.document import Dataset
 from server.access.consent_files import WatchedList, WatchedMap
 from server.access.consent_journal import read
 from server.access.consent_store import ConsentStore

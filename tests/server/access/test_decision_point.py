@@ -12,7 +12,7 @@ from aiohttp import web
 from auth.decision import AccessRequest, Decision, Outcome
 from auth.errors import AuthorityUnavailable
 from auth.fetching import Fetched, FetchFailed
-from auth.policy import NothingWithdrawn, Policy, load_policy
+from auth.policy.evaluation import NothingWithdrawn, Policy, load_policy
 from auth.principal import ANONYMOUS, Principal
 from formats.regions import Region
 from server.access.decision_point import DecisionPoint

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
 
-from auth.audit import chained
+from auth.audit.chain import chained
 from server.cli import run
 from tests.server.access.replicas import (
     Answer,

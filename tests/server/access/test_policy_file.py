@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import server.access.policy_file as policy_file
-from auth.policy import Policy
-from auth.policy import load_policy as load
+from auth.policy.evaluation import Policy
+from auth.policy.evaluation import load_policy as load
 from server.access.policy_file import PolicyFile
 from tests.server.access.guarded import usual_policy
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from auth.policy import Policy
+from auth.policy.evaluation import Policy
 from server.access.live_streams import MOST_STREAMS
 from server.app import ACCESS
 from server.slicing.library import Library

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from auth.audit import GENESIS, canonical, chained
-from auth.audit_checkpoints import new_key, write_key
-from auth.audit_record import Event, Pii
+from auth.audit.chain import GENESIS, canonical, chained
+from auth.audit.checkpoints import new_key, write_key
+from auth.audit.record import Event, Pii
 from server.access.audit_export import manifest_of
 from server.access.audit_log import AuditLog
 from server.cli.audit import add_arguments

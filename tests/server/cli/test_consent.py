@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from auth.policy_document import Dataset
+from auth.policy.document import Dataset
 from server.access.audit_chain import CHAIN, read_entries
 from server.access.consent_store import ConsentStore
 from server.cli.consent import add_arguments

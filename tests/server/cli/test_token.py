@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from auth.jose import claims_of, parse
+from auth.tokens.jose import claims_of, parse
 from server.cli.token import add_arguments
 from server.config import ConfigurationError
 from server.dev_issuer import open_dev_issuer
