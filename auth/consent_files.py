@@ -43,6 +43,10 @@ class SampleMap:
         """The samples of an object, as its header calls them."""
         return frozenset(sample for sample, _ in self.rows.get(object_id, ()))
 
+    def names(self, participant: str) -> bool:
+        """Whether any object holds data of somebody."""
+        return any(participant == each for pairs in self.rows.values() for _, each in pairs)
+
     def __contains__(self, object_id: str) -> bool:
         return object_id in self.rows
 

@@ -137,7 +137,7 @@ def restrictions(document: PolicyDocument) -> dict[str, str]:
     for grant in document.grants:
         limited = limitation(grant)
         if limited is not None:
-            why.setdefault(grant.dataset, f"of grant {grant.id}: {limited}")
+            why.setdefault(grant.dataset, f"grant {grant.id}: {limited}")
     return why
 
 

@@ -79,6 +79,8 @@ def report(database: Database, options: argparse.Namespace, policy: Path | None)
         if policy is None:
             raise ConfigurationError("--participant needs the sample maps of a policy: --policy")
         samples = _sample_maps(policy)
+        if not any(each.names(options.participant) for each in samples.values()):
+            print(f"no sample map names {options.participant!r}", file=sys.stderr)
     names = _Names(database)
     subjects = None if options.subject is None else names.pseudonyms(options.subject)
     wanted = Wanted(
@@ -92,6 +94,8 @@ def report(database: Database, options: argparse.Namespace, policy: Path | None)
     for entry in read_entries(database, CHAIN):
         accesses.add(read_payload(entry.payload))
     rows = [_row(each, names) for each in accesses.accesses()]
+    if not rows:
+        print("no record is about this; are the names right?", file=sys.stderr)
     with suppress(BrokenPipeError):
         if options.format == "json":
             print(json.dumps([dict(each) for each in rows], indent=2))

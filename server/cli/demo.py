@@ -38,6 +38,8 @@ _ANYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - the answer
 def demo(options: argparse.Namespace) -> int:
     """Serve the demo data until told to stop; the exit status."""
     signal.signal(signal.SIGTERM, _leave)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # its terminal was closed
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     with _directory(options.directory) as directory:
         prepare(directory)
         guarded = is_loopback(options.host)

@@ -30,7 +30,7 @@ def checked(told: Mapping[str, Any]) -> None:
     for name, bases in told["panels"].items():
         console.print(Text(f"panel {printable(name)}: {bases:,} bases"))
     for name, why in told["restricted"].items():
-        console.print(Text(f"{printable(name)}: never raw or presigned, for {printable(why)}"))
+        console.print(Text(f"{printable(name)}: never raw or presigned: {printable(why)}"))
     if told["notes"]:
         table = _table("about", "note")
         for note in told["notes"]:

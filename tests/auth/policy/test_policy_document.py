@@ -250,7 +250,7 @@ WHOLE = '["all", "*"]'
         ),
         (
             grant("G", how='mode = "blocks"\nheader = "full"') + grant("H", ["chr1:1-9"]),
-            "of grant H: it is limited to regions",
+            "grant H: it is limited to regions",
         ),
         (
             grant("G", how='mode = "blocks"\nheader = "full"')
