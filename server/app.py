@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -14,7 +15,6 @@ import orjson
 from aiohttp import web
 
 from auth.capability import CapabilityCodec, derive
-from auth.clock import SteadyClock
 from auth.errors import InvalidConfiguration
 from auth.policy.evaluation import Policy
 from formats.errors import FormatError
@@ -87,7 +87,7 @@ def create_app(settings: Settings, *, secret: bytes | None = None) -> web.Applic
         signing_kid="k1",
         audience=settings.server.public_url or "htsgate",
         lifetime=settings.server.ticket_lifetime,
-        clock=SteadyClock(),
+        clock=time.time,
     )
     tickets = TicketMaker(codec, settings.server.max_block_bytes)
     names = ContigNames(refget.views.public.catalogue, library)

@@ -87,7 +87,11 @@ class BlockGate:
             size=plan.size,
             etag=plan.etag,
         )
-        await self.reassess(visit, capability)  # from here on, a withdrawal finds the stream
+        await self.reassess(visit, capability)
+        if stream.cut:
+            self._denied(visit, capability, stream.cut, 404)
+            raise self._gate.refusal(Decision(Outcome.NOT_FOUND, stream.cut), None)
+        stream.is_sending = True  # from here on, a withdrawal breaks it off
         length = byte_range[1] - byte_range[0]
         what = Sent()
 

@@ -17,24 +17,27 @@ MOST_STREAMS = 64
 
 
 class LiveStream:
-    """A block that is being sent. `cut` is the code of why it was stopped, "" if it was not;
-    `lease` is what it holds where streams are limited."""
+    """A block that is about to be sent or, with `is_sending`, on its way. `cut` is the code of why
+    it was stopped, "" if it was not; `lease` is what it holds where streams are limited."""
 
-    __slots__ = ("_request", "_task", "capability", "cut", "lease")
+    __slots__ = ("_request", "_task", "capability", "cut", "is_sending", "lease")
 
     def __init__(self, request: web.Request, capability: Capability) -> None:
         self._request = request
         self._task = asyncio.current_task()
         self.capability = capability
         self.cut = ""
+        self.is_sending = False
         self.lease: str | None = None
 
     def stop(self, rule: str) -> None:
-        """Drop the connection: what was sent must not look complete."""
+        """Drop the connection, where what was sent must not look complete; whoever has sent nothing
+        so far asks for `cut` before."""
         if self.cut:
             return
         self.cut = rule
-        drop(self._task, self._request)
+        if self.is_sending:
+            drop(self._task, self._request)
 
 
 def drop(sending: asyncio.Task[object] | None, request: web.Request) -> None:

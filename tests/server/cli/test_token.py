@@ -165,7 +165,8 @@ def test_which_check_fails(
 def test_texts_that_are_no_tokens(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, check: str
 ) -> None:
-    config = settings(tmp_path / "c.toml", jwks_file="none.json")
+    (tmp_path / "none.json").write_text('{"keys": []}')
+    config = settings(tmp_path / "c.toml", jwks_file=str(tmp_path / "none.json"))
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{text}\n"))
     status, said, _ = run("inspect", "-", "--config", config)
     assert status == 1
