@@ -66,7 +66,7 @@ def test_stores_that_are_not_there() -> None:
     assert warned_of({"url": "http://127.0.0.1:9/data"}) == [
         "http://127.0.0.1:9/data/: the store does not answer: no connection can be made"
     ]
-    assert warned_of({"url": "https://no.such.host.invalid/data"}) == [
+    assert warned_of({"url": "https://no.such.host.invalid/data"}, seconds=60) == [
         "https://no.such.host.invalid/data/: the store does not answer: its host name is not known"
     ]
 

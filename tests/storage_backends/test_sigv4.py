@@ -58,7 +58,7 @@ def botocore_presign(
         botocore.credentials.Credentials(*keys), "s3", region, expires=seconds
     )
     request = botocore.awsrequest.AWSRequest(method, url, headers=headers)
-    clock = datetime.datetime.fromtimestamp(now, datetime.UTC)
+    clock = datetime.datetime.fromtimestamp(int(now), datetime.UTC)  # it would round up
     with mock.patch.object(botocore.auth, "get_current_datetime", return_value=clock):
         signer.add_auth(request)
     assert isinstance(request.url, str)

@@ -1,0 +1,1 @@
+"""Tokens (htsget 1.3.0: Security)."""

@@ -1,0 +1,1 @@
+"""What browsers need (htsget 1.3.0: CORS)."""

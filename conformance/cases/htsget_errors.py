@@ -1,0 +1,1 @@
+"""What errors look like (htsget 1.3.0: Errors)."""

@@ -1,0 +1,1 @@
+"""Nothing comes that was not asked for: beyond the protocol, which allows it."""

@@ -1,0 +1,1 @@
+"""What servers of sequences say of themselves (refget Sequences 2.0.0: Service info)."""

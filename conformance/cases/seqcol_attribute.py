@@ -1,0 +1,1 @@
+"""Attributes by their digests (seqcol 1.0.0: Attribute)."""

@@ -1,0 +1,1 @@
+"""Collections and their digests (seqcol 1.0.0: Collection)."""

@@ -1,0 +1,1 @@
+"""Comparisons of collections (seqcol 1.0.0: Comparison)."""

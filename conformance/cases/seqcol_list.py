@@ -1,0 +1,1 @@
+"""Lists of collections (seqcol 1.0.0: List)."""

@@ -1,0 +1,154 @@
+"""The HTTP client of the suite: it adds nothing to a request and hides nothing of an answer."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from conformance.case import Failed
+
+LONGEST_BODY = 2**31
+"""Bytes of an answer that are read; more is a failure."""
+
+_MOST_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_PIECE = 1 << 20
+
+
+class Unreachable(Exception):
+    """No answer came, or only a part of one; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response. `headers`: by their names in lower case, repeated ones joined by commas."""
+
+    method: str
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def media_type(self) -> str:
+        """The media type of the content, without parameters, in lower case; empty: none given."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    def json(self) -> Any:  # noqa: ANN401 - whatever it is
+        """The body as JSON. Raises `Failed` when it is none."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            raise Failed(f"{self}: the body is no JSON: {self.body[:80]!r}") from None
+
+    def expect(self, *statuses: int) -> "Answer":
+        """Itself. Raises `Failed` unless its status is one of these."""
+        if self.status not in statuses:
+            wanted = " or ".join(map(str, statuses))
+            raise Failed(f"{self}, not {wanted}")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.method} {shown(self.url)} answers {self.status}"
+
+
+class Client:
+    """Sends requests one at a time and notes each, without what may be secret, for the report."""
+
+    def __init__(
+        self, timeout: float = 30.0, ca: str | None = None, *, verify: bool = True
+    ) -> None:
+        self._pool = urllib3.PoolManager(
+            timeout=urllib3.Timeout(timeout),
+            retries=False,
+            ca_certs=ca,
+            cert_reqs="CERT_REQUIRED" if verify else "CERT_NONE",
+        )
+        self._noted: list[str] = []
+
+    def noted(self) -> tuple[str, ...]:
+        """The requests since the last call, each with the status of its answer."""
+        noted, self._noted = tuple(self._noted), []
+        return noted
+
+    def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """GET, with these headers alone; redirects are followed, and headers kept within a host."""
+        return self.request("GET", url, headers)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        *,
+        everywhere: bool = False,
+    ) -> Answer:
+        """An answer, after redirects; `everywhere`: other hosts are sent the headers too, as those
+        of data blocks are. Raises `Unreachable`."""
+        sent = dict(headers or {})
+        for _ in range(_MOST_REDIRECTS):
+            answer = self._once(method, url, sent, body)
+            place = answer.headers.get("location")
+            if answer.status not in _REDIRECTS or place is None:
+                return answer
+            target = urljoin(url, place)
+            if not everywhere and urlsplit(target).netloc != urlsplit(url).netloc:
+                sent = {name: value for name, value in sent.items() if name != "Authorization"}
+            url = target
+        raise Unreachable(f"{method} {shown(url)}: more than {_MOST_REDIRECTS} redirects")
+
+    def _once(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer:
+        try:
+            response = self._pool.request(
+                method,
+                url,
+                headers={"User-Agent": "htsgate-conformance", **headers},
+                body=body,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            received = b"".join(_pieces(response))
+        except (HTTPError, ValueError, OSError) as error:
+            self._noted.append(f"{method} {shown(url)} broke")
+            raise Unreachable(f"{method} {shown(url)}: {_reason(error)}") from error
+        self._noted.append(f"{method} {shown(url)} {response.status}")
+        fields = {
+            name.lower(): ", ".join(response.headers.getlist(name)) for name in response.headers
+        }
+        return Answer(method, url, response.status, fields, received)
+
+
+def shown(url: str) -> str:
+    """A URL as reports may show it: long paths and what data URIs hold are left out, for they may
+    be all that is needed to fetch data."""
+    if url.startswith("data:"):
+        return f"{url[: url.find(',') + 1]}…"
+    parts = urlsplit(url)
+    path = parts.path if len(parts.path) <= 100 else f"{parts.path[:24]}…"
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{path}{query if len(query) <= 200 else '?…'}" or "/"
+
+
+def _pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    total = 0
+    try:
+        for piece in response.stream(_PIECE):
+            total += len(piece)
+            if total > LONGEST_BODY:
+                raise Failed(f"an answer of more than {LONGEST_BODY} bytes")
+            yield piece
+    finally:
+        response.release_conn()
+
+
+def _reason(error: Exception) -> str:
+    inner = getattr(error, "reason", None) or error
+    return f"{type(inner).__name__}: {inner}"

@@ -1,0 +1,202 @@
+"""What a file of alignments or variants holds, as text, and which of it a region asks for."""
+
+import hashlib
+import os
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pysam
+
+EOF_MARKERS = {
+    "BAM": (bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000"),),
+    "CRAM": (
+        bytes.fromhex(
+            "0f000000ffffffff0fe0454f4600000000010005bdd94f0001000606010001000100ee63014b"
+        ),
+        bytes.fromhex("0b000000ffffffff0fe0454f460000000001000001000606010001000100"),
+    ),
+}
+"""What a whole file ends with, by its format (SAMv1 4.1.2, CRAMv3 9); those of VCF and BCF are
+BAM's."""
+
+_CONSUMING = re.compile(r"(\d+)[MDN=X]")
+_END = re.compile(r"(?:^|;)END=(\d+)")
+_EXTENSION = {"BAM": ".bam", "CRAM": ".cram", "VCF": ".vcf.gz", "BCF": ".bcf"}
+
+
+class Undecodable(Exception):
+    """The bytes are no file of the format; says what htslib found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A reference, whole or an interval of it (0-based, half-open). `*`: reads without a place."""
+
+    reference: str
+    start: int | None = None
+    end: int | None = None
+
+    def holds(self, record: "Record") -> bool:
+        """Whether a record overlaps it: begins before its end and ends behind its start."""
+        return self._meets(record, record.end)
+
+    def may_hold(self, record: "Record") -> bool:
+        """Whether it overlaps by any reading of where the record ends."""
+        return self._meets(record, record.reach)
+
+    def _meets(self, record: "Record", end: int) -> bool:
+        if record.reference != self.reference or self.start == self.end is not None:
+            return False
+        return end > (self.start or 0) and (self.end is None or record.start < self.end)
+
+    def __str__(self) -> str:
+        if self.start is None and self.end is None:
+            return self.reference
+        return f"{self.reference}:{self.start or 0}-{'' if self.end is None else self.end}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A line of SAM or VCF, and the interval of the reference that it covers, at least one base.
+
+    `reach`: the furthest end that any reading of the formats gives; readers differ on variants
+    whose length SVLEN or LEN tells, and servers may too.
+    """
+
+    text: str
+    reference: str
+    start: int
+    end: int
+    reach: int
+
+
+@dataclass(frozen=True)
+class Records:
+    """A decoded file: its header as text, its references with their lengths (0: not known), and
+    its records in their order."""
+
+    header: str
+    references: dict[str, int]
+    records: tuple[Record, ...]
+
+    @property
+    def texts(self) -> list[str]:
+        return [record.text for record in self.records]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all records' lines, each with its newline, in hex."""
+        return digest(self.texts)
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The number of the (first) record with a text."""
+        return {record.text: n for n, record in reversed([*enumerate(self.records)])}
+
+    @cached_property
+    def copies(self) -> Counter[str]:
+        """How often the file has a record with a text."""
+        return Counter(self.texts)
+
+    def within(self, regions: Iterable[Region]) -> list[Record]:
+        """The records that overlap a region, each once, in file order."""
+        wanted = [*regions]
+        return [each for each in self.records if any(region.holds(each) for region in wanted)]
+
+
+def digest(lines: Iterable[str]) -> str:
+    """SHA-256 of lines, each with its newline, in hex."""
+    total = hashlib.sha256()
+    for line in lines:
+        total.update(f"{line}\n".encode())
+    return total.hexdigest()
+
+
+def decode(data: bytes, format: str, reference: Path | None = None) -> Records:
+    """What a file in memory holds. Raises `Undecodable`."""
+    with tempfile.TemporaryDirectory(prefix="conformance-") as directory:
+        path = Path(directory) / f"answer{_EXTENSION[format]}"
+        path.write_bytes(data)
+        return read(path, format, reference)
+
+
+def read(path: Path, format: str, reference: Path | None = None) -> Records:
+    """What a local file holds. `reference`: FASTA that CRAM is decoded with. Raises
+    `Undecodable`."""
+    chatter = pysam.set_verbosity(0)
+    try:
+        if format in ("BAM", "CRAM"):
+            return _reads(path, reference)
+        return _variants(path)
+    except (OSError, ValueError, UnicodeError) as error:
+        raise Undecodable(str(error).replace(os.fspath(path), "the answer")) from None
+    finally:
+        pysam.set_verbosity(chatter)
+
+
+def lost(answer: Sequence[str], expected: Iterable[Record]) -> list[str]:
+    """The expected records that an answer lacks, with their multiplicity."""
+    missing = Counter(record.text for record in expected) - Counter(answer)
+    return [*missing.elements()]
+
+
+def repeated(answer: Sequence[str], truth: Records) -> list[str]:
+    """The records that an answer has more often than the file."""
+    more = Counter(each for each in answer if each in truth.copies) - truth.copies
+    return [*more.elements()]
+
+
+def foreign(answer: Sequence[str], truth: Records) -> list[str]:
+    """The records of an answer that the file does not have."""
+    return [each for each in answer if each not in truth.copies]
+
+
+def misplaced(answer: Sequence[str], truth: Records) -> str | None:
+    """The first record of an answer that comes behind one it precedes in the file."""
+    last = -1
+    for text in answer:
+        place = truth.places.get(text)
+        if place is None or truth.copies[text] > 1:
+            continue
+        if place < last:
+            return text
+        last = place
+    return None
+
+
+def _reads(path: Path, reference: Path | None) -> Records:
+    fasta = None if reference is None else str(reference)
+    with pysam.AlignmentFile(str(path), check_sq=False, reference_filename=fasta) as file:
+        references = dict(zip(file.references, file.lengths, strict=True))
+        lines = (each.to_string() for each in file.fetch(until_eof=True))
+        return Records(str(file.header), references, tuple(_read(line) for line in lines))
+
+
+def _read(line: str) -> Record:
+    fields = line.split("\t", 6)
+    flag, start = int(fields[1]), int(fields[3]) - 1
+    span = 0 if flag & 4 else sum(int(length) for length in _CONSUMING.findall(fields[5]))
+    end = start + max(1, span)
+    return Record(line, fields[2], start, end, end)
+
+
+def _variants(path: Path) -> Records:
+    with pysam.VariantFile(str(path)) as file:
+        references = {str(each.name): each.length or 0 for each in file.header.contigs.values()}
+        return Records(str(file.header), references, tuple(_variant_records(file)))
+
+
+def _variant_records(file: pysam.VariantFile) -> Iterator[Record]:
+    for each in file:
+        text = str(each).rstrip("\n")
+        start, reference = each.start, each.ref or "."
+        stated = _END.search(text.split("\t", 8)[7])
+        end = int(stated[1]) if stated else 0
+        if end <= start:
+            end = start + len(reference)
+        yield Record(text, each.chrom, start, end, max(end, each.stop))

@@ -1,0 +1,211 @@
+"""What a case works with: the server, what is known of its data, and what was learnt on the way."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pysam
+
+from conformance.case import Failed, Skipped
+from conformance.dataset import FORMATS, DataObject, Dataset
+from conformance.http import Answer, Client, Unreachable
+from conformance.records import Records, Region, Undecodable, decode, read
+from conformance.ticket import Block, Ticket, fetch_block, read_ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A ticket followed to its end: what its URLs led to, in order, and the file they make."""
+
+    ticket: Ticket
+    parts: tuple[bytes, ...]
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self.parts)
+
+    @property
+    def blocks(self) -> Iterator[tuple[Block, bytes]]:
+        return zip(self.ticket.blocks, self.parts, strict=True)
+
+
+class Site:
+    """A server under test. What is asked for twice is asked for once where a case says so; what
+    cannot be had raises `Failed` or `Skipped`."""
+
+    def __init__(self, url: str, dataset: Dataset, client: Client, resources: ExitStack) -> None:
+        self.base = url.rstrip("/")
+        self.dataset = dataset
+        self.client = client
+        self._resources = resources
+        self._truths: dict[tuple[str, str, str], Records | str] = {}
+
+    # -- where things are ------------------------------------------------------------------------
+
+    def objects(self, endpoint: str | None = None) -> tuple[DataObject, ...]:
+        """The open objects (of an endpoint). Raises `Skipped` when there are none."""
+        found = tuple(each for each in self.dataset.objects if endpoint in (None, each.endpoint))
+        if not found:
+            raise Skipped(f"the description names no {endpoint or 'objects'}")
+        return found
+
+    def forms(self, endpoint: str | None = None) -> tuple[tuple[DataObject, str], ...]:
+        """The open objects (of an endpoint), each with each of its formats."""
+        return tuple((each, format) for each in self.objects(endpoint) for format in each.formats)
+
+    def endpoint(self, name: str) -> str:
+        """The URL of `reads`, `variants`, `sequence` or `collections` (the root of those)."""
+        default = "" if name == "collections" else f"/{name}"
+        return self.base + self.dataset.paths.get(name, default)
+
+    def url(self, data: DataObject, query: Mapping[str, object] | None = None) -> str:
+        """Where tickets of an object are asked for."""
+        text = urlencode({name: str(value) for name, value in (query or {}).items()})
+        address = f"{self.endpoint(data.endpoint)}/{quote(data.id, safe='/')}"
+        return f"{address}?{text}" if text else address
+
+    # -- htsget ----------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        data: DataObject,
+        query: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """What the server answers to a request for a ticket, whatever that is."""
+        return self.client.get(self.url(data, query), {**self.bearer, **(headers or {})})
+
+    def post(
+        self, data: DataObject, body: bytes, query: Mapping[str, object] | None = None
+    ) -> Answer:
+        """What the server answers to a POST, whatever that is."""
+        headers = {"Content-Type": "application/json", **self.bearer}
+        return self.client.request("POST", self.url(data, query), headers, body)
+
+    @property
+    def bearer(self) -> Mapping[str, str]:
+        """The headers that open data are asked for with; none unless all of a server is closed."""
+        token = self.dataset.token
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+    def ticket(self, data: DataObject, query: Mapping[str, object] | None = None) -> Ticket:
+        """A ticket. Raises `Failed` when there is none."""
+        return read_ticket(self.ask(data, query), FORMATS[data.endpoint][0])
+
+    def fetch(self, ticket: Ticket) -> Fetched:
+        """All that a ticket leads to. Raises `Failed` when something is refused or breaks."""
+        try:
+            parts = tuple(fetch_block(self.client, block) for block in ticket.blocks)
+        except Unreachable as error:
+            raise Failed(str(error)) from None
+        return Fetched(ticket, parts)
+
+    def records(self, data: DataObject, query: Mapping[str, object] | None = None) -> Records:
+        """What the file holds that a ticket leads to. Raises `Failed` when it is no file."""
+        return self.decoded(data, self.fetch(self.ticket(data, query)))
+
+    def decoded(self, data: DataObject, fetched: Fetched) -> Records:
+        """What a fetched file holds. Raises `Failed` when it is none."""
+        format = fetched.ticket.format
+        reference = self.reference(data) if format == "CRAM" else None
+        try:
+            return decode(fetched.data, format, reference)
+        except (Undecodable, KeyError) as error:
+            where = fetched.ticket.answer
+            raise Failed(f"{where}, and htslib cannot read the {format}: {error}") from None
+
+    def truth(self, data: DataObject, format: str) -> Records:
+        """What an object holds: the description's file, or the server's whole answer, which must
+        have the records that the description counts. Raises `Skipped` when neither can be had, so
+        that a case fails for what it is about alone."""
+        key = (data.endpoint, data.id, format)
+        if key not in self._truths:
+            self._truths[key] = self._find_truth(data, format)
+        found = self._truths[key]
+        if isinstance(found, str):
+            raise Skipped(found)
+        return found
+
+    def _find_truth(self, data: DataObject, format: str) -> Records | str:
+        known = data.truths.get(format)
+        try:
+            if known and known.path:
+                return read(known.path, format, self.reference(data) if format == "CRAM" else None)
+            whole = self.records(data, {"format": format})
+        except (Failed, Skipped, Undecodable) as error:
+            return f"what {data} holds as {format} is not known: {error}"
+        if known and (known.digest not in (None, whole.digest)):
+            return f"the whole of {data} as {format} is not what the description says"
+        return whole
+
+    # -- references ------------------------------------------------------------------------------
+
+    def reference(self, data: DataObject) -> Path | None:
+        """A FASTA file that an object's CRAM is decoded with: the description's, or one made of
+        sequences that the server gives by the digests in the header. None: there is none."""
+        return data.reference or self._references.get(data.id)
+
+    @cached_property
+    def _references(self) -> dict[str, Path]:
+        directory = Path(self._resources.enter_context(TemporaryDirectory(prefix="conformance-")))
+        made = {}
+        for number, data in enumerate(self.dataset.objects):
+            if "CRAM" in data.formats and data.reference is None:
+                path = directory / f"{number}.fa"
+                if self._write_reference(data, path):
+                    made[data.id] = path
+        return made
+
+    def _write_reference(self, data: DataObject, path: Path) -> bool:
+        try:
+            header = self.fetch(self.ticket(data, {"format": "CRAM", "class": "header"}))
+            lines = decode(header.data, "CRAM").header.splitlines()
+        except (Failed, Undecodable):
+            return False
+        with path.open("wb") as fasta:
+            for line in lines:
+                fields = dict(each.split(":", 1) for each in line.split("\t")[1:] if ":" in each)
+                if line.startswith("@SQ") and "M5" in fields:
+                    answer = self.client.get(f"{self.endpoint('sequence')}/{fields['M5']}")
+                    if answer.status != 200:
+                        return False
+                    fasta.write(f">{fields['SN']}\n".encode() + answer.body + b"\n")
+        pysam.faidx(str(path))
+        return True
+
+    # -- refget ----------------------------------------------------------------------------------
+
+    @cached_property
+    def sequence_ids(self) -> tuple[str, ...]:
+        """Ids of sequences: the description's, or the digests in the headers of the reads. Empty:
+        there are none."""
+        if self.dataset.sequences:
+            return self.dataset.sequences
+        found: dict[str, None] = {}
+        for data in self.dataset.objects:
+            if data.endpoint != "reads":
+                continue
+            try:
+                header = self.records(data, {"class": "header", "format": data.formats[0]}).header
+            except (Failed, Skipped):
+                continue
+            for line in header.splitlines():
+                if line.startswith("@SQ"):
+                    found.update((each[3:], None) for each in line.split("\t") if each[:3] == "M5:")
+        return tuple(found)
+
+
+def region_query(region: Region, format: str | None = None) -> dict[str, Any]:
+    """The query of a region (in a format)."""
+    query: dict[str, Any] = {"format": format} if format else {}
+    query["referenceName"] = region.reference
+    if region.start is not None:
+        query["start"] = region.start
+    if region.end is not None:
+        query["end"] = region.end
+    return query

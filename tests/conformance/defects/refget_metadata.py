@@ -1,0 +1,1 @@
+"""Defects that the cases of `refget_metadata` notice."""

@@ -1,0 +1,1 @@
+"""Defects that the cases of `seqcol_service_info` notice."""
