@@ -12,28 +12,31 @@ from tests.support.sample_crams import FASTA
 from tests.support.sample_recipes import Recipe, SampleUnavailable
 
 _JARS = Path("/usr/share/java")
+_NEEDED = (
+    *("htsjdk", "commons-jexl2", "commons-logging", "snappy-java"),
+    *("commons-compress", "xz", "mjson"),
+)
 _SOURCE = Path(__file__).with_name("HtsjdkWriter.java")
 
 
-def _compiled(classes: Path) -> str:
-    """The class path, the writer compiled once; `SampleUnavailable` without a JDK or the jar."""
+def htsjdk_program(source: Path, classes: Path) -> list[str]:
+    """What runs the Java program in the file `source`, which is compiled into the folder `classes`
+    unless that is there; `SampleUnavailable` without a JDK or the jar."""
     if not (shutil.which("java") and shutil.which("javac")):
         raise SampleUnavailable("no JDK: java and javac are not on PATH")
     if not (_JARS / "htsjdk.jar").exists():
         raise SampleUnavailable("no htsjdk.jar (Debian: libhtsjdk-java)")
-    needed = ("htsjdk", "commons-jexl2", "commons-logging", "snappy-java", "commons-compress", "xz")
-    path = ":".join([str(classes), *(str(_JARS / f"{name}.jar") for name in needed)])
+    path = ":".join([str(classes), *(str(_JARS / f"{name}.jar") for name in _NEEDED)])
     if not classes.exists():
-        command = ("javac", "-nowarn", "-cp", path, "-d", str(classes), str(_SOURCE))
+        command = ("javac", "-nowarn", "-cp", path, "-d", str(classes), str(source))
         subprocess.run(command, check=True, capture_output=True)
-    return path
+    return ["java", "-XX:TieredStopAtLevel=1", "-cp", path, source.stem]
 
 
 def _write(source: Path, target: Path, *fasta: Path) -> None:
-    path = _compiled(target.with_name("classes"))
-    command = ("java", "-XX:TieredStopAtLevel=1", "-cp", path, "HtsjdkWriter")
+    program = htsjdk_program(_SOURCE, target.with_name("classes"))
     files = map(str, (source, target, *fasta))
-    done = subprocess.run((*command, *files), capture_output=True, text=True, check=False)
+    done = subprocess.run((*program, *files), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr)
 
