@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo serve test test-exact lint format types check conformance bench image lock clean
+.PHONY: help demo serve test test-exact lint format types check conformance conformance-suites bench image lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -48,14 +48,20 @@ types: $(STAMP)  ## mypy --strict
 # The tests hold those of the layers (tests/test_layers.py) and of the documents.
 check: lint types test  ## what must be green before a commit lands
 
-# In an environment of their own. The newest suite of the sequences is on git only: name a checkout
-# of it, or the one on the package index is run, which asks what version 1 of refget promised.
+# In an environment of their own. The suite of htsget and the newest of refget are on git only: name
+# checkouts of them, or the one that is on the package index is run, which asks what version 1 of
+# refget promised. What cannot be installed is said, and not run.
 SUITES := .venv-conformance
 REFGET_COMPLIANCE_SUITE ?= refget-compliance==1.2.6
-conformance: $(STAMP)  ## the public suites of refget; REFGET_COMPLIANCE_SUITE=checkout of the newest
+HTSGET_COMPLIANCE_SUITE ?=
+conformance-suites: $(STAMP)
 	$(BIN)/python -m venv $(SUITES)
-	$(SUITES)/bin/pip install --quiet 'refget==0.12.*' '$(REFGET_COMPLIANCE_SUITE)'
-	$(BIN)/python -m conformance.refget --suites $(SUITES)/bin/python
+	@for suite in 'refget==0.12.*' '$(REFGET_COMPLIANCE_SUITE)' \
+	$(if $(HTSGET_COMPLIANCE_SUITE),crypt4gh '$(HTSGET_COMPLIANCE_SUITE)'); do \
+	$(SUITES)/bin/pip install --quiet "$$suite" || echo "not installed: $$suite" >&2; done
+
+conformance: conformance-suites  ## the public suites; HTSGET_COMPLIANCE_SUITE=, REFGET_COMPLIANCE_SUITE=checkout
+	$(BIN)/python -m conformance.official --suites $(SUITES)/bin/python
 
 bench: $(STAMP)  ## measure; a table, and JSON in benchmarks/results
 	$(BIN)/python -m benchmarks

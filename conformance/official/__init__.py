@@ -1,0 +1,1 @@
+"""The public suites of htsget and refget, run against this server and judged."""
