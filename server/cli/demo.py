@@ -19,6 +19,7 @@ from server.cli.demo_clinic import CLINIC, FOLDER, clinic_instructions, prepare_
 from server.config import (
     ConfigurationError,
     DatabaseSection,
+    RefgetSection,
     ServerSection,
     Settings,
     is_loopback,
@@ -32,6 +33,7 @@ DEFAULT_PORT = 8080
 _MANIFEST = "htsgate-demo.json"
 _FILES = (*FILES, *(f"{CLINIC}/{name}" for name in CLINIC_FILES))
 _SERVED = ("demo.bam", "demo.cram", "demo.vcf.gz", "demo.bcf", "demo.fa")
+_CIRCULAR = ("chrM",)
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - the answer to it
 
 
@@ -43,7 +45,10 @@ def demo(options: argparse.Namespace) -> int:
     with _directory(options.directory) as directory:
         prepare(directory)
         guarded = is_loopback(options.host)
-        settings = prepare_clinic(directory, _SERVED) if guarded else _open_settings(directory)
+        if guarded:
+            settings = prepare_clinic(directory, _SERVED, _CIRCULAR)
+        else:
+            settings = _open_settings(directory)
 
         def announce(url: str, _: str) -> None:
             text = instructions(url, directory, guarded=guarded)
@@ -150,6 +155,7 @@ def _directory(chosen: Path | None) -> Iterator[Path]:
 def _open_settings(directory: Path) -> Settings:
     return Settings(
         locations=tuple(Location(url=str(directory / name)) for name in _SERVED),
+        refget=RefgetSection(circular=_CIRCULAR),
         database=DatabaseSection(url=SecretStr("sqlite://")),
     )
 

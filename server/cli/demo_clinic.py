@@ -61,9 +61,11 @@ variants/clinic/case-7,S-0007,P-7
 """
 
 
-def prepare_clinic(directory: Path, served: Iterable[str]) -> Settings:
+def prepare_clinic(
+    directory: Path, served: Iterable[str], circular: Iterable[str] = ()
+) -> Settings:
     """Have in `directory` what access control needs, with a new token; the settings that serve the
-    files in `served` openly, and the clinic by policy.
+    files in `served` openly, and the clinic by policy. `circular`: names of circular sequences.
 
     Policy and key are left as they are if they are there. Raises `ConfigurationError`.
     """
@@ -78,7 +80,7 @@ def prepare_clinic(directory: Path, served: Iterable[str]) -> Settings:
         raise ConfigurationError(str(error)) from None
     token = issuer.access_token(_SUBJECT, audience="htsgate", now=time.time(), lifetime=_DAY)
     _write(folder / "token", token + "\n")
-    text = _settings(directory, issuer, served)
+    text = _settings(directory, issuer, served, circular)
     _write(folder / "htsgate.toml", text)
     return Settings.model_validate(tomllib.loads(text))
 
@@ -118,7 +120,9 @@ curl {bearer} "{reads}?{gene}"
 """
 
 
-def _settings(directory: Path, issuer: DevIssuer, served: Iterable[str]) -> str:
+def _settings(
+    directory: Path, issuer: DevIssuer, served: Iterable[str], circular: Iterable[str]
+) -> str:
     folder = directory / FOLDER
     locations = (
         f'[[locations]]\nurl = {_quoted(directory / name)}\naccess = "open"\n' for name in served
@@ -138,6 +142,9 @@ issuer = "{issuer.issuer}"
 audience = "htsgate"
 jwks_file = {_quoted(folder / "issuer-jwks.json")}
 algorithms = ["{issuer.algorithm}"]
+
+[refget]
+circular = [{", ".join(map(_quoted, circular))}]
 
 [database]
 url = {_quoted(f"sqlite:///{folder / 'htsgate.db'}")}
