@@ -153,6 +153,11 @@ class Decision:
         """Whether anything may leave."""
         return self.outcome is Outcome.ALLOW
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the object is permitted, unplaced reads included."""
+        return self.permitted is not None and self.permitted.is_whole
+
 
 class Consent(Protocol):
     """What participants have withdrawn, as policy asks for it."""

@@ -41,6 +41,14 @@ def strict_json(data: bytes) -> object:
     return value
 
 
+def strict_json_object(data: bytes) -> dict[str, object]:
+    """The same of an object; `ValueError` for any other value."""
+    value = strict_json(data)
+    if not isinstance(value, dict):
+        raise ValueError("no object")
+    return value
+
+
 def _check_depth(data: bytes) -> None:
     # Each pass takes away the innermost level; the parser judges which bracket closes which.
     brackets = _STRING.sub(b"", data).translate(_ONE_KIND, _NO_BRACKET)

@@ -15,7 +15,8 @@ from auth.passports.trust import BY_BROKER, PASSPORT, USERINFO, Broker, Trust
 from auth.passports.userinfo import UserInfo, visa_texts
 from auth.passports.visa_reader import VisaReader, Wanted
 from auth.principal import Principal
-from auth.tokens.claims import audiences, check_times, subject
+from auth.tokens.access_tokens import keys_of
+from auth.tokens.claims import check_times, subject, token_id
 from auth.tokens.jose import Compact, claims_of, is_compact, parse, verify
 from auth.tokens.key_cache import KeyCache
 from auth.tokens.revocations import Revocations
@@ -24,7 +25,6 @@ from auth.tokens.token_issuer import PASSPORT_SCOPES, TokenIssuer
 MAX_PASSPORT = 512 << 10
 """Characters of a passport."""
 
-_MAX_TOKEN_ID = 256
 _TYPE = "vnd.ga4gh.passport+jwt"
 _KEY_HEADERS = ("jku", "jwk", "x5u")
 
@@ -64,7 +64,7 @@ class PassportReader:
         self._revoked = revoked or Revocations()
         self.visas = VisaReader(trust, fetch, clock, wanted=wanted, revoked=self._revoked)
         self._own_keys = {
-            broker.tokens.issuer: _keys(broker.tokens, fetch, clock)
+            broker.tokens.issuer: keys_of(broker.tokens, fetch, clock)
             for broker in trust.brokers.values()
             if broker.tokens.issuer not in (keys or {})
         }
@@ -160,24 +160,18 @@ class PassportReader:
         exp = check_times(
             claims, self._clock(), leeway=issuer.leeway, max_lifetime=issuer.max_token_lifetime
         )
-        given = audiences(claims)
-        if given is None:
-            if not issuer.allow_missing_aud:
-                raise InvalidCredential("token.aud")
-        elif given.isdisjoint(issuer.audiences or issuer.client_ids):
-            raise InvalidCredential("token.aud")
+        issuer.check_audience(claims)
         sub = subject(claims)
-        jti, client = claims.get("jti"), claims.get("azp", claims.get("client_id"))
-        named = isinstance(jti, str) and 0 < len(jti) <= _MAX_TOKEN_ID
-        token_id = str(jti) if named else compact.digest
-        self._revoked.check(issuer.issuer, sub, token_id, compact.digest)
+        client = claims.get("azp", claims.get("client_id"))
+        name = token_id(claims) or compact.digest
+        self._revoked.check(issuer.issuer, sub, name, compact.digest)
         return Principal(
             iss=issuer.issuer,
             sub=sub,
             client_id=client if isinstance(client, str) else "",
             identities=frozenset(((issuer.issuer, sub),)),
             not_after=exp,
-            token_id=token_id,
+            token_id=name,
         )
 
     async def _with_visas(
@@ -190,14 +184,3 @@ class PassportReader:
     async def _asked(self, principal: Principal, token: str) -> Principal:
         texts = await self._userinfo[principal.iss].visas(principal, token, self._clock())
         return await self._with_visas(principal, texts, self._brokers[principal.iss])
-
-
-def _keys(issuer: TokenIssuer, fetch: Fetch, clock: Callable[[], float]) -> KeyCache:
-    return KeyCache(
-        issuer.issuer,
-        fetch,
-        clock,
-        jwks_url=issuer.jwks_url,
-        jwks_file=issuer.jwks_file,
-        hosts=issuer.hosts,
-    )

@@ -7,7 +7,7 @@ from auth.errors import AuthorityUnavailable, InvalidCredential
 from auth.fetching import Fetch, Fetched, FetchFailed
 from auth.passports.trust import Broker
 from auth.principal import Principal
-from auth.strict_json import strict_json
+from auth.strict_json import strict_json_object
 from auth.tokens.claims import audiences, check_times
 from auth.tokens.jose import claims_of, parse, verify
 from auth.tokens.key_cache import KeyCache
@@ -72,12 +72,9 @@ class UserInfo:
         if answer.content_type != _JSON:
             raise AuthorityUnavailable("userinfo.type")
         try:
-            claims = strict_json(answer.body)
+            return strict_json_object(answer.body)
         except ValueError:
             raise AuthorityUnavailable("userinfo.json") from None
-        if not isinstance(claims, dict):
-            raise AuthorityUnavailable("userinfo.json")
-        return claims
 
     async def _signed(self, body: bytes, principal: Principal, now: float) -> dict[str, object]:
         """The claims of a signed answer, made by the broker for us or for the caller's client."""

@@ -6,12 +6,12 @@ Only what was verified counts, and only as exact text. An identity is the caller
 
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from math import inf
 
+from auth.addresses import parse_address, within
 from auth.principal import Principal, Visa
 
-Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Key = tuple[Hashable, ...]
 """Something that a caller must have for an atom to hold; grants are found by it."""
@@ -172,8 +172,8 @@ class Who:
             return False
         if self.networks is None:
             return True
-        address = _address(peer)
-        return address is not None and any(address in network for network in self.networks)
+        address = parse_address(peer)
+        return address is not None and within(address, self.networks)
 
 
 NOBODY = Who()
@@ -203,12 +203,3 @@ def _visa_keys(type_: str, value: str) -> tuple[Key, ...]:
 
 def _visa_key(type_: str, value: str) -> Key:
     return ("visa", type_, value)
-
-
-def _address(text: str) -> Address | None:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address

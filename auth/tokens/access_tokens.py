@@ -63,17 +63,7 @@ class TokenVerifier:
         asked = [each for each in issuers if each.introspection_url]
         if len(asked) > 1:  # a token of one would be shown to the other
             raise InvalidConfiguration("auth.issuers: only one may have an introspection_url")
-        self.keys = {
-            each.issuer: KeyCache(
-                each.issuer,
-                fetch,
-                clock,
-                jwks_url=each.jwks_url,
-                jwks_file=each.jwks_file,
-                hosts=each.hosts,
-            )
-            for each in issuers
-        }
+        self.keys = {each.issuer: keys_of(each, fetch, clock) for each in issuers}
         """The keys of each issuer, to be shared with whoever verifies its passports and visas."""
         self._introspection = next(
             (
@@ -215,3 +205,15 @@ def _check_header(compact: Compact, issuer: TokenIssuer) -> None:
 def _name(token: str) -> bytes:
     """What a token is remembered by; it itself is not kept."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def keys_of(issuer: TokenIssuer, fetch: Fetch, clock: Callable[[], float]) -> KeyCache:
+    """The keys of an issuer, from where it is configured to have them."""
+    return KeyCache(
+        issuer.issuer,
+        fetch,
+        clock,
+        jwks_url=issuer.jwks_url,
+        jwks_file=issuer.jwks_file,
+        hosts=issuer.hosts,
+    )

@@ -8,6 +8,7 @@ MAX_SUBJECT = 255
 """Characters of a `sub`."""
 
 _DATES_END = 1 << 40
+_MAX_TOKEN_ID = 256
 
 
 def numeric_date(value: object) -> int:
@@ -67,6 +68,25 @@ def audiences(claims: Mapping[str, object]) -> frozenset[str] | None:
     if isinstance(aud, list) and aud and all(isinstance(each, str) for each in aud):
         return frozenset(aud)
     raise InvalidCredential("token.aud")
+
+
+def check_audience(
+    claims: Mapping[str, object], accepted: frozenset[str], *, required: bool
+) -> None:
+    """`InvalidCredential` unless the `aud` names one of those accepted; unless `required`, there
+    may be none."""
+    given = audiences(claims)
+    if given is None:
+        if required:
+            raise InvalidCredential("token.aud")
+    elif given.isdisjoint(accepted):
+        raise InvalidCredential("token.aud")
+
+
+def token_id(claims: Mapping[str, object]) -> str:
+    """The `jti`, where it is one that a record can hold; else ""."""
+    jti = claims.get("jti")
+    return jti if isinstance(jti, str) and len(jti) <= _MAX_TOKEN_ID else ""
 
 
 def _date(claims: Mapping[str, object], name: str) -> int:

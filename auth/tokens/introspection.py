@@ -5,7 +5,7 @@ from urllib.parse import quote_plus, urlencode
 
 from auth.errors import AuthorityUnavailable, InvalidCredential
 from auth.fetching import Fetch, FetchFailed
-from auth.strict_json import strict_json
+from auth.strict_json import strict_json_object
 
 _MAX_ANSWER = 64 << 10
 
@@ -43,11 +43,9 @@ class Introspection:
         if answer.content_type != "application/json" or len(answer.body) > _MAX_ANSWER:
             raise AuthorityUnavailable("introspection.answer")
         try:
-            claims = strict_json(answer.body)
+            claims = strict_json_object(answer.body)
         except ValueError:
             raise AuthorityUnavailable("introspection.answer") from None
-        if not isinstance(claims, dict):
-            raise AuthorityUnavailable("introspection.answer")
         if claims.get("active") is not True:
             raise InvalidCredential("token.inactive")
         if claims.setdefault("iss", self.issuer) != self.issuer:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from auth.errors import AuthorityUnavailable
 from auth.fetching import Fetch, Fetched, FetchFailed
-from auth.strict_json import strict_json
+from auth.strict_json import strict_json_object
 
 MAX_DOCUMENT = 256 << 10
 """Bytes of what an issuer answers."""
@@ -34,11 +34,9 @@ async def discover(issuer: str, fetch: Fetch, *, hosts: Collection[str] = ()) ->
     """
     answer = await fetch_json(f"{issuer.rstrip('/')}/.well-known/openid-configuration", fetch)
     try:
-        document = strict_json(answer.body)
+        document = strict_json_object(answer.body)
     except ValueError:
         raise AuthorityUnavailable("issuer.metadata") from None
-    if not isinstance(document, dict):
-        raise AuthorityUnavailable("issuer.metadata")
     if document.get("issuer") != issuer:
         raise AuthorityUnavailable("issuer.mismatch")
     urls = {}

@@ -17,7 +17,7 @@ from jwt.algorithms import get_default_algorithms
 from jwt.exceptions import PyJWTError
 
 from auth.errors import InvalidCredential
-from auth.strict_json import strict_json
+from auth.strict_json import strict_json_object
 
 MAX_TOKEN = 16 << 10
 """Characters of an access token or a visa."""
@@ -88,10 +88,10 @@ def parse(token: str, *, max_bytes: int = MAX_TOKEN, max_header: int = MAX_HEADE
     try:
         header_bytes, payload = decode(segments[1]), decode(segments[2])
         signature = decode(segments[3])
-        header = strict_json(header_bytes)
+        header = strict_json_object(header_bytes)
     except ValueError:
         raise InvalidCredential("token.syntax") from None
-    if not isinstance(header, dict) or len(header_bytes) > max_header:
+    if len(header_bytes) > max_header:
         raise InvalidCredential("token.syntax")
     if "crit" in header or "b64" in header:
         raise InvalidCredential("token.crit")
@@ -128,12 +128,9 @@ def verify(compact: Compact, key: Key) -> bytes:
 def claims_of(payload: bytes) -> dict[str, object]:
     """The claims of a payload: strict JSON, an object."""
     try:
-        claims = strict_json(payload)
+        return strict_json_object(payload)
     except ValueError:
         raise InvalidCredential("token.json") from None
-    if not isinstance(claims, dict):
-        raise InvalidCredential("token.json")
-    return claims
 
 
 def decode(text: str) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from auth.errors import InsufficientScope, InvalidConfiguration, InvalidCredential
 from auth.principal import Principal
-from auth.tokens.claims import audiences, check_times, subject
+from auth.tokens.claims import check_audience, check_times, subject, token_id
 
 ALGORITHMS = frozenset(("RS256", "ES256", "PS256", "EdDSA"))
 """What an issuer may be configured to sign with. None of them needs a secret of ours."""
@@ -14,7 +14,6 @@ ALGORITHMS = frozenset(("RS256", "ES256", "PS256", "EdDSA"))
 PASSPORT_SCOPES = frozenset(("openid", "ga4gh_passport_v1"))
 
 _MOST_LEEWAY = 120
-_MAX_TOKEN_ID = 256
 
 # Claims of other kinds of tokens: GA4GH passports and visas, ID tokens, security events.
 _OF_OTHER_KINDS = ("at_hash", "c_hash", "events", "ga4gh_passport_v1", "ga4gh_visa_v1")
@@ -95,7 +94,7 @@ class TokenIssuer:
             max_lifetime=self.max_token_lifetime,
             iat_required=iat_required,
         )
-        client = self._check_audience(claims)
+        client = self._client(claims)
         sub = subject(claims)
         scopes = self._scopes(claims)
         if not self.needed_scopes <= scopes:
@@ -108,7 +107,7 @@ class TokenIssuer:
             identities=frozenset(((self.issuer, sub),)),
             claims={name: _texts(claims[name]) for name in sorted(kept & claims.keys())},
             not_after=exp,
-            token_id=_token_id(claims) or token_digest,
+            token_id=token_id(claims) or token_digest,
         )
 
     def _check_kind(self, claims: Mapping[str, object]) -> None:
@@ -126,14 +125,14 @@ class TokenIssuer:
         if "cnf" in claims:  # bound to a key that a bearer does not show
             raise InvalidCredential("token.cnf")
 
-    def _check_audience(self, claims: Mapping[str, object]) -> str:
+    def check_audience(self, claims: Mapping[str, object]) -> None:
+        """`InvalidCredential` unless a token is for us."""
+        accepted = self.audiences or self.client_ids
+        check_audience(claims, accepted, required=not self.allow_missing_aud)
+
+    def _client(self, claims: Mapping[str, object]) -> str:
         """The client that the token was issued to, "" where it says nothing that can be used."""
-        given = audiences(claims)
-        if given is None:
-            if not self.allow_missing_aud:
-                raise InvalidCredential("token.aud")
-        elif given.isdisjoint(self.audiences or self.client_ids):
-            raise InvalidCredential("token.aud")
+        self.check_audience(claims)
         named = [claims[name] for name in ("azp", "client_id") if name in claims]
         client = named[0] if named and isinstance(named[0], str) else ""
         if self.client_ids and (client not in self.client_ids or named != [client] * len(named)):
@@ -148,12 +147,6 @@ class TokenIssuer:
         if self.scp_array and isinstance(scp, list):
             return frozenset(each for each in scp if isinstance(each, str))
         return frozenset()
-
-
-def _token_id(claims: Mapping[str, object]) -> str:
-    """The `jti`, where it is one that a record can hold."""
-    jti = claims.get("jti")
-    return jti if isinstance(jti, str) and len(jti) <= _MAX_TOKEN_ID else ""
 
 
 def _texts(value: object) -> tuple[str, ...]:

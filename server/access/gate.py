@@ -14,6 +14,7 @@ from typing import TypeVar
 from aiohttp import hdrs, web
 from sqlalchemy import Connection
 
+from auth.addresses import Network
 from auth.audit.record import Event
 from auth.consent import STALE
 from auth.decision import AccessRequest, Decision, Limits, Outcome
@@ -27,7 +28,7 @@ from server.access.authenticator import Authenticator
 from server.access.consent_store import ConsentStore
 from server.access.decision_point import DecisionPoint
 from server.access.events import Visit
-from server.access.peer import Network, peer_of
+from server.access.peer import peer_of
 from server.access.policy_file import PolicyFile
 from server.access.quota_ledger import QuotaLedger
 from server.access.territory import Territory
@@ -289,8 +290,7 @@ class Gate:
 
 def _is_free(decision: Decision) -> bool:
     """Whether an object is open to all, whole and without a limit."""
-    is_whole = decision.permitted is not None and decision.permitted.is_whole
-    return is_whole and decision.limits == Limits()
+    return decision.is_whole and decision.limits == Limits()
 
 
 @lru_cache(maxsize=16)

@@ -11,6 +11,7 @@ from pathlib import Path
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from auth.addresses import Network
 from auth.audit.checkpoints import read_key
 from auth.clock import SteadyClock
 from auth.errors import InvalidConfiguration
@@ -32,7 +33,7 @@ from server.access.events import Visit
 from server.access.exchange import ExchangeRoutes, ExchangeStore
 from server.access.gate import Gate
 from server.access.issuers import token_issuers, way_out
-from server.access.peer import Network, networks, peer_of
+from server.access.peer import networks, peer_of
 from server.access.policy_file import PolicyFile
 from server.access.quota_ledger import QuotaLedger
 from server.access.territory import Territory

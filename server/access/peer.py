@@ -1,12 +1,11 @@
 """Where a request comes from: the connection's address, or what trusted proxies say of it."""
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_network
 
 from aiohttp import web
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+from auth.addresses import Network, parse_address, within
 
 
 def networks(texts: Sequence[str]) -> tuple[Network, ...]:
@@ -21,30 +20,17 @@ def peer_of(request: web.Request, trusted: Sequence[Network]) -> str:
     address that is not one of them.
     """
     name = request.transport.get_extra_info("peername") if request.transport else None
-    peer = _address(str(name[0])) if isinstance(name, tuple) else None
+    peer = parse_address(str(name[0])) if isinstance(name, tuple) else None
     if peer is None:
         return ""
-    if not trusted or not _within(peer, trusted):
+    if not trusted or not within(peer, trusted):
         return str(peer)
     told = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
     for text in reversed(told):
-        address = _address(text.strip())
+        address = parse_address(text.strip())
         if address is None:
             break
         peer = address
-        if not _within(peer, trusted):
+        if not within(peer, trusted):
             break
     return str(peer)
-
-
-def _within(address: Address, trusted: Sequence[Network]) -> bool:
-    return any(address in network for network in trusted)
-
-
-def _address(text: str) -> Address | None:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address

@@ -98,8 +98,7 @@ class SequenceCaller:
         if not decision.allowed:
             self._refusal = self._refusal or (request, decision)
             return None
-        is_whole = decision.permitted is not None and decision.permitted.is_whole
-        if decision.seqcol not in ("", asked.collection) and not is_whole:
+        if decision.seqcol not in ("", asked.collection) and not decision.is_whole:
             _log.error("%a does not hold the sequences of its dataset", asked.file.object_id)
             raise ObjectUnusable("the sequences are not those of the dataset")
         return SequencePermit(self, request, decision, asked.digest)
@@ -177,7 +176,7 @@ class SequencePermit:
             if principal.is_anonymous:  # open to all: nobody waits for the record
                 guard.gate.audit.note(intent)
             else:
-                await guard.gate.audit.commit([intent])
+                await guard.gate.record(intent, required=decision.audit_required)
             return None
         identities = guard.gate.identities(principal, visit.peer)
         is_head = visit.request.method == hdrs.METH_HEAD  # which gives no bases

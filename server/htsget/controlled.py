@@ -97,7 +97,6 @@ class ControlledData:
             await self.references.check(item, decision.seqcol)
         elif decision.permitted is not None and not decision.permitted.fits(names_of(header)):
             raise ObjectUnusable("it does not have the references that a denial names")
-        is_whole = decision.permitted is not None and decision.permitted.is_whole
         if decision.clipped and decision.permitted is not None:
             # A panel may have 200,000 intervals, for which nobody else should wait.
             regions = await asyncio.to_thread(
@@ -115,9 +114,9 @@ class ControlledData:
             item,
             origin,
             rights,
-            direct=is_whole and decision.delivery == "direct",
+            direct=decision.is_whole and decision.delivery == "direct",
             # A name that policy does not know could stand for a reference that it withholds.
-            aliases=is_whole,
+            aliases=decision.is_whole,
         )
         bases = await self._bases(query, item, decision)
         expires = self.gate.now() + self.lifetime
