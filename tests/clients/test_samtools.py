@@ -245,4 +245,4 @@ def test_transfer_that_breaks_off(
         assert done.status != 0
     if done.status == 0:
         assert done.lines == samtools(command, site.directory / "demo.bam").lines
-        assert proxy.blocks[-1].headers["Range"]
+        assert any(block.headers["Range"] for block in proxy.blocks)

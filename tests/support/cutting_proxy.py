@@ -52,7 +52,7 @@ class CuttingProxy:
     reset: bool
     """Break by a reset (RST), not by an early end (FIN)."""
     requests: list[Seen] = field(default_factory=list)
-    """What came through, in the order in which the answers ended."""
+    """What came through, in the order in which the answers began."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
