@@ -10,6 +10,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from conformance.case import Failed
+from conformance.redaction import Redaction
 
 LONGEST_BODY = 2**31
 """Bytes of an answer that are read; more is a failure."""
@@ -69,6 +70,7 @@ class Client:
             cert_reqs="CERT_REQUIRED" if verify else "CERT_NONE",
         )
         self._noted: list[str] = []
+        self.redaction = Redaction()
 
     def noted(self) -> tuple[str, ...]:
         """The requests since the last call, each with the status of its answer."""
@@ -99,12 +101,14 @@ class Client:
             target = urljoin(url, place)
             if not everywhere and urlsplit(target).netloc != urlsplit(url).netloc:
                 sent = {name: value for name, value in sent.items() if name != "Authorization"}
+            self.redaction.learn_redirect(url, target)
             url = target
         raise Unreachable(f"{method} {shown(url)}: more than {_MOST_REDIRECTS} redirects")
 
     def _once(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer:
+        self.redaction.learn_headers(headers)
         try:
             response = self._pool.request(
                 method,
@@ -119,6 +123,7 @@ class Client:
         except (HTTPError, ValueError, OSError) as error:
             self._noted.append(f"{method} {shown(url)} broke")
             raise Unreachable(f"{method} {shown(url)}: {_reason(error)}") from error
+        self.redaction.learn_ticket(url, received)
         self._noted.append(f"{method} {shown(url)} {response.status}")
         fields = {
             name.lower(): ", ".join(response.headers.getlist(name)) for name in response.headers

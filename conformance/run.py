@@ -1,13 +1,13 @@
 """Running cases against a server, and what came of them."""
 
-import platform
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 
 from conformance.case import Case, Failed, Outcome, Requirement, Skipped
 from conformance.dataset import Dataset
@@ -16,6 +16,9 @@ from conformance.site import Site
 
 NOT_MET = frozenset({Outcome.FAILED, Outcome.ERROR})
 """What a server does not pass with."""
+
+JUDGED = frozenset({Outcome.PASSED, Outcome.FAILED, Outcome.WARNED})
+"""What says something of a server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,8 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All results, in the order of the cases."""
+    """All results, in the order of the cases. `asked`: of how many cases; fewer results are those
+    of a run that was interrupted."""
 
     url: str
     dataset: str
@@ -44,6 +48,11 @@ class Report:
     results: tuple[Result, ...]
     started: datetime
     ended: datetime
+    asked: int
+
+    @property
+    def interrupted(self) -> bool:
+        return len(self.results) < self.asked
 
     @property
     def counts(self) -> Counter[Outcome]:
@@ -51,17 +60,14 @@ class Report:
 
     @property
     def judged(self) -> bool:
-        """Whether anything was: a report of skipped cases says nothing."""
-        return any(each.outcome is not Outcome.SKIPPED for each in self.results)
+        """Whether anything was: a report of skipped cases says nothing, nor one of errors."""
+        return any(each.outcome in JUDGED for each in self.results)
 
     @property
     def passed(self) -> bool:
         """Whether the server does all that the level asks for, as far as it could be asked."""
-        return self.judged and not any(each.outcome in NOT_MET for each in self.results)
-
-    @property
-    def platform(self) -> str:
-        return f"Python {platform.python_version()}"
+        met = not any(each.outcome in NOT_MET for each in self.results)
+        return met and self.judged and not self.interrupted
 
 
 def run(
@@ -74,16 +80,24 @@ def run(
 ) -> Report:
     """Judge a server by each case in turn; `tell` is called with each result as it comes.
 
-    A failure of what `level` does not ask for is a warning.
+    A failure of what `level` does not ask for is a warning. Ctrl-C ends the run, not the report.
     """
-    started = datetime.now(UTC)
-    results = []
-    with ExitStack() as resources:
+    started, chosen = datetime.now(UTC), tuple(cases)
+    results: list[Result] = []
+    with ExitStack() as resources, suppress(KeyboardInterrupt):
         site = Site(url, dataset, client, resources)
-        for each in cases:
+        for each in chosen:
             results.append(_judge(each, site, level))
             tell(results[-1])
-    return Report(site.base, dataset.name, level, tuple(results), started, datetime.now(UTC))
+    return Report(
+        url.rstrip("/"),
+        dataset.name,
+        level,
+        tuple(results),
+        started,
+        datetime.now(UTC),
+        len(chosen),
+    )
 
 
 def _judge(case: Case, site: Site, level: Requirement) -> Result:
@@ -101,4 +115,13 @@ def _judge(case: Case, site: Site, level: Requirement) -> Result:
     except Exception:  # noqa: BLE001 - whatever a server sends, the other cases are judged
         outcome, message = Outcome.ERROR, traceback.format_exc(limit=-3)
     seconds = time.perf_counter() - clock
-    return Result(case, outcome, message, site.client.noted(), started, seconds)
+    clean = site.client.redaction
+    exchanges = tuple(_counted(clean(each) for each in site.client.noted()))
+    return Result(case, outcome, clean(message), exchanges, started, seconds)
+
+
+def _counted(exchanges: Iterable[str]) -> Iterator[str]:
+    """Exchanges, with how many they were where the same is made again and again."""
+    for each, same in groupby(exchanges):
+        number = sum(1 for _ in same)
+        yield f"{each} ({number} times)" if number > 1 else each

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance.cli import DEMO
 from conformance.dataset import Dataset, load_dataset
+from conformance.description import DEMO
 from tests.conformance.broken_server import BrokenServer, broken_server
 from tests.support.processes import ROOT, environment
 
