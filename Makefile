@@ -16,7 +16,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo serve test test-exact lint format types check conformance conformance-suites bench image lock clean
+.PHONY: help demo serve test test-exact lint format types check conformance conformance-suites
+.PHONY: clients bench image lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -63,6 +64,20 @@ conformance-suites: $(STAMP)
 conformance: conformance-suites  ## the public suites; HTSGET_COMPLIANCE_SUITE=, REFGET_COMPLIANCE_SUITE=checkout
 	$(BIN)/python -m conformance.official --suites $(SUITES)/bin/python
 
+# What the tests of clients drive and Debian does not have. The environment is the client's own.
+CLIENTS := .venv-clients
+NODE_CLIENTS := tests/clients/node
+NODE_CLIENTS_LOCK := $(NODE_CLIENTS)/node_modules/.package-lock.json
+clients: $(CLIENTS)/bin/htsget $(NODE_CLIENTS_LOCK)  ## for tests: igv.js, @gmod/bam, htsget of Python
+
+$(CLIENTS)/bin/htsget: | $(STAMP)
+	$(BIN)/python -m venv $(CLIENTS)
+	$(CLIENTS)/bin/pip install --quiet htsget==0.2.6
+
+$(NODE_CLIENTS_LOCK): $(NODE_CLIENTS)/package-lock.json
+	cd $(NODE_CLIENTS) && npm ci --loglevel=error --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 bench: $(STAMP)  ## measure; a table, and JSON in benchmarks/results
 	$(BIN)/python -m benchmarks
 
@@ -79,7 +94,8 @@ lock: $(STAMP)  ## pin the newest versions that pyproject.toml allows
 	! grep -n '://' requirements.lock requirements-dev.lock
 
 clean:  ## remove what was made, the virtual environment too
-	rm -rf $(VENV) $(SUITES) build dist demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(SUITES) $(CLIENTS) $(NODE_CLIENTS)/node_modules build dist demo-data \
+		.mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): requirements-dev.lock pyproject.toml
