@@ -15,6 +15,8 @@ from conformance.case import Failed, Skipped
 from conformance.dataset import FORMATS, DataObject, Dataset
 from conformance.http import Answer, Client, Unreachable
 from conformance.records import Records, Region, Undecodable, decode, read
+from conformance.seqcol import Collections
+from conformance.sequences import Sequences
 from conformance.ticket import Block, Ticket, fetch_block, read_ticket
 
 
@@ -181,12 +183,43 @@ class Site:
     # -- refget ----------------------------------------------------------------------------------
 
     @cached_property
+    def sequences(self) -> Sequences:
+        """The sequences of the server."""
+        return Sequences(
+            self.client,
+            self.endpoint("sequence"),
+            self.bearer,
+            lambda: self.sequence_ids,
+            self.dataset.circular,
+        )
+
+    @property
+    def refget(self) -> Sequences:
+        """The sequences. Raises `Skipped` when the server has no such protocol."""
+        if not self.sequences.offered:
+            raise Skipped(f"no sequences are offered: {self.sequences.service_info}")
+        return self.sequences
+
+    @cached_property
+    def collections(self) -> Collections:
+        """The collections of sequences of the server."""
+        url, digests = self.endpoint("collections"), self.dataset.collections
+        return Collections(self.client, url, self.bearer, digests)
+
+    @property
+    def seqcol(self) -> Collections:
+        """The collections. Raises `Skipped` when the server has no such protocol."""
+        if not self.collections.offered:
+            raise Skipped(f"no collections are offered: {self.collections.listed}")
+        return self.collections
+
+    @cached_property
     def sequence_ids(self) -> tuple[str, ...]:
-        """Ids of sequences: the description's, or the digests in the headers of the reads. Empty:
-        there are none."""
+        """Ids of sequences: the description's, or the digests in the headers of the reads, or those
+        in collections; the shortest sequences first. Empty: there are none."""
         if self.dataset.sequences:
             return self.dataset.sequences
-        found: dict[str, None] = {}
+        found: dict[str, int] = {}
         for data in self.dataset.objects:
             if data.endpoint != "reads":
                 continue
@@ -195,9 +228,12 @@ class Site:
             except (Failed, Skipped):
                 continue
             for line in header.splitlines():
-                if line.startswith("@SQ"):
-                    found.update((each[3:], None) for each in line.split("\t") if each[:3] == "M5:")
-        return tuple(found)
+                fields = dict(each.split(":", 1) for each in line.split("\t")[1:] if ":" in each)
+                if line.startswith("@SQ") and "M5" in fields:
+                    found[fields["M5"]] = int(fields.get("LN", 0))
+        if not found:
+            found = self.collections.sequences
+        return tuple(sorted(found, key=found.__getitem__))
 
 
 def region_query(region: Region, format: str | None = None) -> dict[str, Any]:
