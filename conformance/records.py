@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ EOF_MARKERS = {
 }
 """What a whole file ends with, by its format (SAMv1 4.1.2, CRAMv3 9); those of VCF and BCF are
 BAM's."""
+
+UNPLACED = "*"
+"""What stands for a reference where a read has none."""
 
 _CONSUMING = re.compile(r"(\d+)[MDN=X]")
 _END = re.compile(r"(?:^|;)END=(\d+)")
@@ -52,6 +56,8 @@ class Region:
     def _meets(self, record: "Record", end: int) -> bool:
         if record.reference != self.reference or self.start == self.end is not None:
             return False
+        if self.start is None and self.end is None:
+            return True
         return end > (self.start or 0) and (self.end is None or record.start < self.end)
 
     def __str__(self) -> str:
@@ -103,10 +109,25 @@ class Records:
         """How often the file has a record with a text."""
         return Counter(self.texts)
 
-    def within(self, regions: Iterable[Region]) -> list[Record]:
-        """The records that overlap a region, each once, in file order."""
-        wanted = [*regions]
-        return [each for each in self.records if any(region.holds(each) for region in wanted)]
+    @cached_property
+    def placed(self) -> dict[str, list[Record]]:
+        """The records of each reference that has any, in file order."""
+        found: dict[str, list[Record]] = {}
+        for record in self.records:
+            if record.reference != UNPLACED:
+                found.setdefault(record.reference, []).append(record)
+        return found
+
+    @property
+    def unplaced(self) -> list[Record]:
+        """The reads without a place, in file order."""
+        return [record for record in self.records if record.reference == UNPLACED]
+
+    def within(self, region: Region) -> list[Record]:
+        """The records that overlap a region, in file order."""
+        if region.reference == UNPLACED:
+            return self.unplaced
+        return [each for each in self.placed.get(region.reference, ()) if region.holds(each)]
 
 
 def digest(lines: Iterable[str]) -> str:
@@ -126,13 +147,12 @@ def decode(data: bytes, format: str, reference: Path | None = None) -> Records:
 
 
 def read(path: Path, format: str, reference: Path | None = None) -> Records:
-    """What a local file holds. `reference`: FASTA that CRAM is decoded with. Raises
-    `Undecodable`."""
+    """What a local file holds, with an EOF marker or without. `reference`: FASTA that CRAM is
+    decoded with. Raises `Undecodable`."""
     chatter = pysam.set_verbosity(0)
     try:
-        if format in ("BAM", "CRAM"):
-            return _reads(path, reference)
-        return _variants(path)
+        with warnings.catch_warnings(action="ignore"):
+            return _reads(path, reference) if format in ("BAM", "CRAM") else _variants(path)
     except (OSError, ValueError, UnicodeError) as error:
         raise Undecodable(str(error).replace(os.fspath(path), "the answer")) from None
     finally:
@@ -171,7 +191,9 @@ def misplaced(answer: Sequence[str], truth: Records) -> str | None:
 
 def _reads(path: Path, reference: Path | None) -> Records:
     fasta = None if reference is None else str(reference)
-    with pysam.AlignmentFile(str(path), check_sq=False, reference_filename=fasta) as file:
+    with pysam.AlignmentFile(
+        str(path), check_sq=False, reference_filename=fasta, ignore_truncation=True
+    ) as file:
         references = dict(zip(file.references, file.lengths, strict=True))
         lines = (each.to_string() for each in file.fetch(until_eof=True))
         return Records(str(file.header), references, tuple(_read(line) for line in lines))
@@ -186,7 +208,7 @@ def _read(line: str) -> Record:
 
 
 def _variants(path: Path) -> Records:
-    with pysam.VariantFile(str(path)) as file:
+    with pysam.VariantFile(str(path), ignore_truncation=True) as file:
         references = {str(each.name): each.length or 0 for each in file.header.contigs.values()}
         return Records(str(file.header), references, tuple(_variant_records(file)))
 
@@ -194,7 +216,7 @@ def _variants(path: Path) -> Records:
 def _variant_records(file: pysam.VariantFile) -> Iterator[Record]:
     for each in file:
         text = str(each).rstrip("\n")
-        start, reference = each.start, each.ref or "."
+        start, reference = max(0, each.start), each.ref or "."  # POS 0 is a telomere
         stated = _END.search(text.split("\t", 8)[7])
         end = int(stated[1]) if stated else 0
         if end <= start:

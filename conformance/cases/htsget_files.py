@@ -1,0 +1,206 @@
+"""The blocks of a ticket, one after another, are one whole file (htsget 1.3.0: Response)."""
+
+import zlib
+from collections.abc import Iterator, Mapping
+
+from conformance import regions
+from conformance.bgzf import blocks, is_bgzf
+from conformance.case import Requirement, Skipped, case, require
+from conformance.dataset import DataObject
+from conformance.records import EOF_MARKERS
+from conformance.site import Fetched, Site, region_query
+
+MUST, SHOULD = Requirement.MUST, Requirement.SHOULD
+
+URLS = "htsget 1.3.0, Response JSON fields: urls"
+CLASS = "htsget 1.3.0, Query parameters: class"
+REUSE = "htsget 1.3.0, Response data blocks: Diagram of core mechanic"
+
+_MAGIC = {"BAM": b"BAM\1", "BCF": b"BCF\2", "VCF": b"##fileformat="}
+
+Query = Mapping[str, object]
+
+
+def queries(site: Site, data: DataObject, format: str) -> list[tuple[str, Query]]:
+    """What to ask of an object: all of it, its header, a region with records and one without. The
+    regions are left out when its records are not known."""
+    asked: list[tuple[str, Query]] = [
+        ("whole", {"format": format}),
+        ("header", {"format": format, "class": "header"}),
+    ]
+    try:
+        truth = site.truth(data, format)
+    except Skipped:
+        return asked
+    found = (regions.wide(truth), regions.empty(truth))
+    return asked + [(str(each), region_query(each, format)) for each in found if each]
+
+
+def answers(site: Site) -> Iterator[tuple[str, DataObject, Fetched]]:
+    """Files that objects are answered with: where, and what came."""
+    for data, format in site.forms():
+        for what, query in queries(site, data, format):
+            yield f"{data} as {format}, {what}", data, site.fetch(site.ticket(data, query))
+
+
+def header_of(site: Site, data: DataObject, format: str) -> Fetched:
+    """What `class=header` leads to."""
+    return site.fetch(site.ticket(data, {"format": format, "class": "header"}))
+
+
+def a_region(site: Site, data: DataObject, format: str) -> Query:
+    """The query of a region with records, or of the whole where there is none."""
+    try:
+        region = regions.wide(site.truth(data, format))
+    except Skipped:
+        region = None
+    return region_query(region, format) if region else {"format": format}
+
+
+@case("htsget.files.readable", MUST, URLS)
+def readable(site: Site) -> None:
+    """The data of the URLs, one after another, are a file of the format that the ticket names."""
+    for _, data, fetched in answers(site):
+        site.decoded(data, fetched)
+
+
+@case("htsget.files.eof-marker", MUST, CLASS)
+def eof_marker(site: Site) -> None:
+    """A file ends with the end-of-file marker of its format."""
+    for where, _, fetched in answers(site):
+        if _is_header(fetched):
+            continue
+        markers = _markers(fetched)
+        require(not markers or fetched.data.endswith(markers), f"{where}: no EOF marker at the end")
+
+
+@case("htsget.files.header-eof-marker", SHOULD, CLASS)
+def header_eof_marker(site: Site) -> None:
+    """Headers alone end with the marker too, without which readers call a file truncated."""
+    for data, format in site.forms():
+        fetched = header_of(site, data, format)
+        markers = _markers(fetched)
+        whole = not markers or fetched.data.endswith(markers)
+        require(whole, f"{data} as {format}, header: no EOF marker at the end")
+
+
+@case("htsget.files.eof-once", MUST, URLS)
+def eof_once(site: Site) -> None:
+    """No end-of-file marker comes before the end, where some readers would stop."""
+    for where, _, fetched in answers(site):
+        for marker in _markers(fetched):
+            place = fetched.data.find(marker)
+            at_end = place in (-1, len(fetched.data) - len(marker))
+            require(at_end, f"{where}: an EOF marker at byte {place} of {len(fetched.data)}")
+
+
+@case("htsget.files.one-header", MUST, URLS)
+def one_header(site: Site) -> None:
+    """A file has one header, however many URLs it comes from."""
+    for where, _, fetched in answers(site):
+        found = _headers(fetched)
+        require(found == 1, f"{where}: {found} headers")
+
+
+@case("htsget.files.header", MUST, CLASS)
+def header(site: Site) -> None:
+    """`class=header` gives the header that the file has, in the format asked for."""
+    for data, format in site.forms():
+        named = [*site.decoded(data, header_of(site, data, format)).references]
+        expected = [*site.truth(data, format).references]
+        where = f"{data} as {format}, header"
+        require(named == expected, f"{where}: the references are {named}, not {expected}")
+
+
+@case("htsget.files.header-references", MUST, REUSE)
+def header_references(site: Site) -> None:
+    """The header of a region has the references of `class=header`, in the same order, by which
+    records name them."""
+    for data, format in site.forms():
+        alone = site.decoded(data, header_of(site, data, format)).references
+        found = site.records(data, a_region(site, data, format)).references
+        same = [*alone.items()] == [*found.items()]
+        require(same, f"{data} as {format}: references {[*found]}, in the header alone {[*alone]}")
+
+
+@case("htsget.files.header-text", SHOULD, REUSE)
+def header_text(site: Site) -> None:
+    """The header of a region is that of `class=header`, line for line, so that either may be kept
+    for the other."""
+    for data, format in site.forms():
+        alone = site.decoded(data, header_of(site, data, format)).header.splitlines()
+        found = site.records(data, a_region(site, data, format)).header.splitlines()
+        differing = sorted({*alone} ^ {*found}) or (["the order"] if alone != found else [])
+        require(not differing, f"{data} as {format}: lines that differ: {differing[:3]}")
+
+
+@case("htsget.files.header-blocks", SHOULD, REUSE)
+def header_blocks(site: Site) -> None:
+    """Blocks of the class `header` are the same bytes in each ticket of an object."""
+    judged = False
+    for data, format in site.forms():
+        made = {
+            b"".join(part for block, part in fetched.blocks if block.kind == "header")
+            for fetched in (
+                site.fetch(site.ticket(data, a_region(site, data, format))),
+                site.fetch(site.ticket(data, {"format": format})),
+            )
+        }
+        judged = judged or made != {b""}
+        require(len(made) == 1, f"{data} as {format}: header blocks of a region and of the whole")
+    if not judged:
+        raise Skipped("no block is of the class header")
+
+
+@case("htsget.files.vcf-bgzf", SHOULD, "hts-specs PR 856, htsget: format VCF")
+def vcf_bgzf(site: Site) -> None:
+    """VCF comes as BGZF: the whole, the header, and regions alike."""
+    found = False
+    for where, _, fetched in answers(site):
+        if fetched.ticket.format == "VCF":
+            found = True
+            require(is_bgzf(fetched.data), f"{where}: begins with {fetched.data[:4]!r}")
+    if not found:
+        raise Skipped("no object is there as VCF")
+
+
+@case("htsget.files.cram-references", MUST, "CRAMv3, Reference sequences")
+def cram_references(site: Site) -> None:
+    """Headers of CRAM name the MD5 of each sequence, by which a reader finds it."""
+    found = False
+    for data, format in site.forms():
+        if format == "CRAM":
+            found = True
+            text = site.decoded(data, header_of(site, data, format)).header
+            lines = [line for line in text.splitlines() if line.startswith("@SQ")]
+            bare = [line for line in lines if "\tM5:" not in line]
+            require(not bare, f"{data} as CRAM: @SQ lines without M5: {bare[:1]}")
+    if not found:
+        raise Skipped("no object is there as CRAM")
+
+
+def _is_header(fetched: Fetched) -> bool:
+    return "class=header" in fetched.ticket.answer.url
+
+
+def _markers(fetched: Fetched) -> tuple[bytes, ...]:
+    """The markers that a file may end with; none when its format or version has none."""
+    data = fetched.data
+    if fetched.ticket.format == "CRAM":
+        version = tuple(data[4:6])
+        new, old = EOF_MARKERS["CRAM"]
+        return (new,) if version >= (3, 0) else (old,) if version == (2, 1) else ()
+    return EOF_MARKERS["BAM"] if is_bgzf(data) else ()
+
+
+def _headers(fetched: Fetched) -> int:
+    data, format = fetched.data, fetched.ticket.format
+    if format == "CRAM":
+        return data.count(data[:6])
+    if not is_bgzf(data):
+        plain = zlib.decompress(data, wbits=31) if data[:2] == b"\x1f\x8b" else data
+        return plain.count(_MAGIC[format])
+    try:
+        return sum(each.startswith(_MAGIC[format]) for each in blocks(data))
+    except ValueError:
+        return 0

@@ -1,0 +1,1 @@
+"""Defects that the cases of `htsget_files` notice."""
