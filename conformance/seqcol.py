@@ -118,18 +118,18 @@ class Collections:
         }
 
     @cached_property
+    def digests(self) -> tuple[str, ...]:
+        """The digests of the collections that are looked at: known beforehand, or listed."""
+        listed = _array(_object(self.listed), "results") if not self._digests else []
+        return (*self._digests, *map(str, listed))[:LOOKED_AT]
+
+    @cached_property
     def _known(self) -> tuple[Collection, ...]:
-        digests = self._digests
-        if not digests:
-            results = _object(self.listed).get("results")
-            digests = tuple(map(str, results)) if isinstance(results, list) else ()
         found = []
-        for digest in digests[:LOOKED_AT]:
-            level1, level2 = (
-                _object(self.get(f"collection/{digest}?level={level}")) for level in (1, 2)
-            )
-            if level1 and level2:
-                found.append(Collection(digest, level1, level2))
+        for each in self.digests:
+            levels = [_object(self.get(f"collection/{each}?level={level}")) for level in (1, 2)]
+            if all(levels):
+                found.append(Collection(each, *levels))
         return tuple(found)
 
 

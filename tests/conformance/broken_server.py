@@ -30,8 +30,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a client gets. `headers`: names in lower case; Content-Length is added unless it is
-    among them. Of the body, `cut` bytes at the end are not sent, and the connection is closed."""
+    """What a client gets. `headers`: names in lower case; Content-Length is that of the body, or of
+    HEAD, if it is among them; with Transfer-Encoding, the body is sent as one chunk. Of the body,
+    `cut` bytes at the end are not sent, and the connection is closed."""
 
     status: int
     headers: Mapping[str, str]
@@ -117,12 +118,15 @@ def broken_server(sound_url: str) -> Iterator[BrokenServer]:
             for name, value in response.headers.items():
                 if name != "content-length" or self.command == "HEAD":
                     self.send_header(name, value)
-            if self.command != "HEAD" and response.status not in (204, 304):
+            chunked = "transfer-encoding" in response.headers
+            if self.command != "HEAD" and response.status not in (204, 304) and not chunked:
                 self.send_header("content-length", str(len(response.body)))
             if response.cut:
                 self.send_header("connection", "close")
             self.end_headers()
-            if self.command != "HEAD":
+            if self.command != "HEAD" and chunked:
+                self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(response.body), response.body))
+            elif self.command != "HEAD":
                 self.wfile.write(response.body[: len(response.body) - response.cut])
 
         def log_message(self, *_: object) -> None:
