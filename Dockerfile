@@ -12,6 +12,7 @@ COPY server server
 COPY formats formats
 COPY storage_backends storage_backends
 COPY auth auth
+COPY conformance conformance
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
  && /opt/htsgate/bin/pip install --no-deps /wheels/*.whl \
  && /opt/htsgate/bin/pip uninstall --yes pip

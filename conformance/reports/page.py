@@ -1,5 +1,6 @@
 """The report as one HTML page that needs nothing else: no script, no file, no network."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -29,6 +30,7 @@ SIGNS: Mapping[Outcome, str] = MappingProxyType(
         Outcome.ERROR: "?",
     }
 )
+_QUOTED = re.compile("`([^`]+)`")
 
 
 def html_page(report: Report) -> str:
@@ -148,12 +150,13 @@ def _group(part: Part) -> str:
 
 def _row(result: Result) -> str:
     case = result.case
+    title = _QUOTED.sub(r"<code>\1</code>", escape(case.title))
     why = f'<pre class="why">{escape(result.message)}</pre>' if result.message else ""
     return (
         f'<tr class="{result.outcome}" id="{escape(case.name)}">'
         f'<td class="outcome">{SIGNS[result.outcome]} {result.outcome}</td>'
         f"<td>{case.requirement.name}</td>"
-        f'<td><code>{escape(case.name)}</code> <span class="title">{escape(case.title)}</span>'
+        f'<td><code>{escape(case.name)}</code> <span class="title">{title}</span>'
         f"{why}{_requests(result)}</td>"
         f'<td class="clause">{escape(case.clause)}</td></tr>\n'
     )
@@ -162,7 +165,6 @@ def _row(result: Result) -> str:
 def _requests(result: Result) -> str:
     if not result.exchanges:
         return ""
-    count = len(result.exchanges)
     lines = escape("\n".join(result.exchanges))
-    number = f"{count} request{'s' if count > 1 else ''}, {1000 * result.seconds:.0f} ms"
-    return f"<details><summary>{number}</summary><pre>{lines}</pre></details>"
+    about = f"requests, {1000 * result.seconds:.0f} ms"
+    return f"<details><summary>{about}</summary><pre>{lines}</pre></details>"

@@ -7,6 +7,7 @@ from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 
+from conformance.arguments import add_arguments as add_conformance_arguments
 from server.cli import audit, consent, policy, token
 from server.cli.locations import add_locations, location_settings
 from server.config import ConfigurationError
@@ -63,6 +64,7 @@ def command_line() -> argparse.ArgumentParser:
     token.add_arguments(commands.add_parser("token", help="mint tokens for tests, look at others"))
     consent.add_arguments(commands.add_parser("consent", help="record who has withdrawn"))
     audit.add_arguments(commands.add_parser("audit", help="verify and report what was sent"))
+    _add_conformance(commands.add_parser("conformance", help="judge any server by the protocols"))
     return parser
 
 
@@ -145,6 +147,11 @@ def _add_refget(parser: argparse.ArgumentParser) -> None:
         each.add_argument("--config", type=Path, metavar="FILE", help="TOML settings")
 
 
+def _add_conformance(parser: argparse.ArgumentParser) -> None:
+    add_conformance_arguments(parser)
+    parser.set_defaults(command=_conformance)
+
+
 def _serve(options: argparse.Namespace) -> int:
     section = {name: getattr(options, name) for name in ("host", "port", "workers")}
     given = {name: value for name, value in section.items() if value is not None}
@@ -188,6 +195,12 @@ def _refget(options: argparse.Namespace) -> int:
     from server.cli.refget import refget
 
     return refget(options)
+
+
+def _conformance(options: argparse.Namespace) -> int:
+    from conformance.cli import command
+
+    return command(options)
 
 
 def _names(values: type[StrEnum]) -> list[str]:
