@@ -13,6 +13,7 @@ from pathlib import Path
 import pysam
 import pytest
 
+from tests.clients.node_scripts import installed_scripts
 from tests.support.client_programs import (
     ROOT,
     Done,
@@ -70,6 +71,10 @@ def test_examples_work(site: Site, example: str, tmp_path: Path) -> None:
         need_libcurl()
     if re.search(r"^htsget ", example, re.MULTILINE):
         first.append(htsget_program().parent)
+    if "/usr/share/java" in example and not Path("/usr/share/java/htsjdk.jar").exists():
+        pytest.skip("no htsjdk.jar (Debian: libhtsjdk-java)")
+    if "@gmod/bam" in example:
+        installed_scripts(tmp_path)
     if "refget.clients" in example:
         if not REFGET_PYTHON.is_file():
             pytest.skip("the refget package is not installed: make conformance")

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import ssl
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from tests.clients.conftest import Cut
 from tests.clients.node_scripts import installed_scripts, run_script
+from tests.support.client_programs import ROOT
 from tests.support.demo_site import Site
 from tests.support.processes import serving
 
@@ -52,7 +54,7 @@ class Igv:
     def show(self, tracks: list[dict[str, Any]], loci: list[str], *flags: str) -> dict[str, Any]:
         """What the tracks held at each locus, how much of the first was painted below its
         coverage, and what the browser complained of."""
-        self.screenshots.mkdir()
+        self.screenshots.mkdir(exist_ok=True)
         asked = {"chromium": self.chromium, "flags": [*FLAGS, *flags], "fasta": str(self.fasta)}
         more = {"tracks": tracks, "loci": loci, "screenshots": str(self.screenshots)}
         done = run_script(self.script, {**asked, **more})
@@ -179,6 +181,22 @@ def test_a_token(site: Site, igv: Igv, cut: Cut) -> None:
     tickets = [each for each in proxy.tickets if each.method == "GET"]
     assert {each.headers["Authorization"] for each in tickets} == {f"Bearer {site.token}"}
     assert {each.headers["Authorization"] for each in proxy.blocks} == {None}
+
+
+def test_tracks_of_the_document(site: Site, igv: Igv) -> None:
+    text = (ROOT / "docs" / "clients.md").read_text()
+    section = text.partition("## igv.js")[2].partition("\n## ")[0]
+    shown = re.findall(r"^```json\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    named = [each.replace("http://127.0.0.1:8080", site.url) for each in shown]
+    tracks = [json.loads(each.replace("TOKEN", site.token)) for each in named]
+    assert len(tracks) == 2
+    directory = site.directory
+    for (reads, variants), data in zip(tracks, ("demo", "clinic/case-7"), strict=True):
+        (view,) = igv.show(
+            [{**reads, "name": "reads", "height": 600}, {**variants, "name": "variants"}],
+            [IN_GENE],
+        )["views"]
+        assert_like_local(view, directory / f"{data}.bam", directory / f"{data}.vcf.gz", IN_GENE)
 
 
 def test_what_is_not_permitted_is_not_drawn(site: Site, igv: Igv) -> None:
