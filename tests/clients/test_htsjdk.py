@@ -21,9 +21,9 @@ from tests.support.sample_recipes import SampleUnavailable
 SOURCE = Path(__file__).with_name("HtsjdkClient.java")
 GENE = ("chr2", 40_000, 60_000)
 SEVERAL = "chr1:1001-2000,chr1:1501-2500,chr1:150001-150100,chr2:1-500,chr2:400-700"
-"""None has a read without a match, for which the reader's filter skips the rest of a region."""
+"""None has a read without a match, at which the reader's filter leaves a region for the next."""
 SENTINEL = "chrM:16569-16569"
-"""By POST the reader's filter drops all but the first read of the last region: of this one."""
+"""The reader's filter (3.0.4) drops all but the first read of the last region: of this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +118,10 @@ def test_several_regions_are_one_request(site: Site, program: list[str], cut: Cu
     proxy = cut(site.url, 0, times=0)
     query = f"{SEVERAL},{SENTINEL}"
     (found,) = printed(java(program, "reader", f"{proxy.url}/reads/demo", query)).records.values()
-    expected = local(site.directory / "demo.bam", SEVERAL)
+    bam = site.directory / "demo.bam"
+    expected = local(bam, SEVERAL)
     assert found[: len(expected)] == expected
-    assert len(found) == len(expected) + 1
+    assert set(found[len(expected) :]) <= set(local(bam, SENTINEL))
     asked = [(each.method, each.target) for each in proxy.tickets]
     post = ("POST", "/reads/demo")
     assert asked == [("GET", "/reads/demo?class=header"), post, post]
