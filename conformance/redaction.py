@@ -22,11 +22,16 @@ class Redaction:
         self._tokens: set[str] = set()
         self._urls: dict[str, str] = {}
 
+    def learn_token(self, token: str | None) -> None:
+        """A token is a secret, unless it is too short to be told from other text."""
+        if token and len(token) >= _SHORTEST_TOKEN:
+            self._tokens.add(token)
+
     def learn_headers(self, headers: Mapping[str, str]) -> None:
-        """The values of headers that say who asks are secrets."""
+        """The values of headers that say who asks are secrets, unless they are but a word."""
         for name, value in headers.items():
             token = value.strip().rpartition(" ")[2]
-            if _TELLING.search(name) and len(token) >= _SHORTEST_TOKEN:
+            if _TELLING.search(name) and len(token) >= _FRAGMENT:
                 self._tokens.add(token)
 
     def learn_ticket(self, url: str, body: bytes) -> None:
@@ -57,7 +62,7 @@ class Redaction:
                 text = text.replace(url, self._urls[url])
         for token in self._tokens:
             text = _without(token, text)
-        text = "".join(map(_printable, _LONG_RUN.sub(lambda run: f"{run[0][:24]}…", text)))
+        text = printable(_LONG_RUN.sub(lambda run: f"{run[0][:24]}…", text))
         return text if length <= LONGEST_MESSAGE else f"{text}… ({length} characters)"
 
     def _learn_url(self, base: str, url: str) -> None:
@@ -92,6 +97,11 @@ def _without(token: str, text: str) -> str:
                 pieces.append(text[end:start])
             end = start + size
     return "[token]".join([*pieces, text[end:]])
+
+
+def printable(text: str) -> str:
+    """A text that does nothing to a terminal: what does not print is escaped, but for line ends."""
+    return "".join(map(_printable, text))
 
 
 def _printable(character: str) -> str:

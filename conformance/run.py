@@ -84,6 +84,8 @@ def run(
     """
     started, chosen = datetime.now(UTC), tuple(cases)
     results: list[Result] = []
+    client.redaction.learn_token(dataset.token)
+    client.redaction.learn_token(dataset.controlled.token if dataset.controlled else None)
     with ExitStack() as resources, suppress(KeyboardInterrupt):
         site = Site(url, dataset, client, resources)
         for each in chosen:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from conformance.case import Case
+from conformance.reports.table import print_fields
 from conformance.reports.verdict import SPECIFICATIONS
 
 
@@ -16,7 +17,7 @@ def print_cases(console: Console, cases: Sequence[Case]) -> None:
     rows = [(each.name, each.requirement.name, each.clause, each.title) for each in cases]
     if not console.is_terminal:
         for row in rows:
-            console.print(Text("\t".join(row)), soft_wrap=True)
+            print_fields(console, row)
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("case", "requires", "clause", "title"):

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from conformance.case import Case, Outcome
+from conformance.redaction import printable
 from conformance.reports.verdict import level_met, protocols, verdict
 from conformance.run import Report, Result
 
@@ -45,9 +46,9 @@ class Printer:
             self._console.print(Text(f"\n{self._group}", "bold"))
         self._console.print(self._row(result))
         if result.message:
-            self._below(Text(result.message))
+            self._below(Text(printable(result.message)))
         for each in result.exchanges if self._verbose else ():
-            self._below(Text(each, "dim"))
+            self._below(Text(printable(each), "dim"))
 
     def _row(self, result: Result) -> Table:
         colour, case = COLOURS[result.outcome], result.case
@@ -69,9 +70,9 @@ class Printer:
     def _plain(self, result: Result) -> None:
         case = result.case
         fields = [result.outcome, case.requirement.name, case.name, case.clause, result.message]
-        _line(self._console, "\t".join(" ".join(each.split()) for each in fields))
+        print_fields(self._console, fields)
         for each in result.exchanges if self._verbose else ():
-            _line(self._console, f"\t{each}")
+            print_fields(self._console, ["", each])
 
 
 def print_summary(console: Console, report: Report) -> None:
@@ -82,7 +83,7 @@ def print_summary(console: Console, report: Report) -> None:
         console.print()
     else:
         for row in summary_rows(report):
-            _line(console, "\t".join(row))
+            print_fields(console, row)
     print_verdict(console, report)
 
 
@@ -121,5 +122,11 @@ def _summary(report: Report) -> Table:
     return table
 
 
-def _line(console: Console, text: str) -> None:
-    console.print(Text(text), soft_wrap=True)
+def print_fields(console: Console, fields: Sequence[str]) -> None:
+    """One line, however long, of fields separated by tabs, which rich would make spaces of."""
+    line = "\t".join(printable(" ".join(each.split())) for each in fields)
+    try:
+        console.file.write(f"{line}\n")
+        console.file.flush()
+    except BrokenPipeError:
+        console.on_broken_pipe()

@@ -51,11 +51,15 @@ class Targets:
                 if place == STANDARD_OUTPUT:
                     write_output(text)
                 else:
-                    Path(place).write_text(text, encoding="utf-8")
+                    Path(place).write_bytes(_encoded(text))
             except OSError as error:
                 failures.append(f"the {kind} report: {place}: {error.strerror or error}")
         if failures:
             raise Unwritable("; ".join(failures))
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
 
 
 class QuietConsole(Console):
@@ -69,7 +73,7 @@ def write_output(text: str) -> None:
     """Write to standard output, whatever the locale; a reader that has left is no failure."""
     try:
         sys.stdout.flush()
-        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.write(_encoded(text))
         sys.stdout.flush()
     except BrokenPipeError:
         silence(sys.stdout)
