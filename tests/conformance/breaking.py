@@ -42,7 +42,7 @@ def is_ticket(request: Request) -> bool:
 def changed(request: Request, sound: Sound, change: Callable[[dict[str, Any]], object]) -> Response:
     """The sound answer; if it is a ticket, with its document changed in place."""
     answer = sound(request)
-    if not is_ticket(request) or answer.status != 200 or request.method == "OPTIONS":
+    if not is_ticket(request) or answer.status != 200 or not answer.body:
         return answer
     document = json.loads(answer.body)
     change(document)
