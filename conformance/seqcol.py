@@ -91,7 +91,10 @@ class Collections:
         named = qualifiers.get(qualifier) if isinstance(qualifiers, dict) else None
         if isinstance(named, list):
             return frozenset(map(str, named))
-        return frozenset({"inherent": ("names", "sequences")}.get(qualifier, ()))
+        if qualifier == "inherent":
+            return frozenset({"names", "sequences"})
+        unknown = qualifier == "transient" and not self._schema
+        return frozenset({"sorted_name_length_pairs"} if unknown else ())
 
     @property
     def hidden(self) -> frozenset[str]:
@@ -135,7 +138,8 @@ class Collections:
 
 def canonical(value: object) -> bytes:
     """JSON as RFC 8785 has it, of what collections hold: text, whole numbers, arrays, objects."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True).encode()
+    whole = _whole(value)
+    return json.dumps(whole, separators=(",", ":"), ensure_ascii=False, sort_keys=True).encode()
 
 
 def digest(value: object) -> str:
@@ -167,6 +171,15 @@ def in_common(a: Sequence[object], b: Sequence[object]) -> tuple[set[int], set[b
     if Counter(in_a) != Counter(in_b):
         return counts, {None, False}
     return counts, {None, True} if len(in_a) == 1 else {in_a == in_b}
+
+
+def _whole(value: object) -> object:
+    """With 5 for 5.0, which is the same number in JSON."""
+    if isinstance(value, list):
+        return [*map(_whole, value)]
+    if isinstance(value, dict):
+        return {name: _whole(each) for name, each in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _object(answer: Answer) -> Mapping[str, Any]:

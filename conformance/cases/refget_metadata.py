@@ -67,7 +67,7 @@ def length(site: Site) -> None:
 def aliases(site: Site) -> None:
     """`aliases` is a list of objects, each with an `alias` and its `naming_authority`."""
     for answer, metadata, _ in _all(site):
-        found = metadata.get("aliases")
+        found = metadata.get("aliases", [])
         require(isinstance(found, list), f"{answer} with aliases {found!r}")
         for each in found or ():
             given = isinstance(each, dict) and (each.get("alias"), each.get("naming_authority"))

@@ -274,7 +274,7 @@ def cache_control(site: Site) -> None:
 def not_modified(site: Site) -> None:
     """304 answers clients that have what the ETag names."""
     for sequence in site.refget.known():
-        tag = site.refget.get(sequence.id, method="HEAD").headers.get("etag")
+        tag = site.refget.get(sequence.id).headers.get("etag")
         require(bool(tag), f"{sequence} has no ETag")
         site.refget.get(sequence.id, headers={"If-None-Match": str(tag)}).expect(304)
 
@@ -301,7 +301,7 @@ def _accepted(site: Site, types: Iterable[str]) -> None:
     sequence = site.refget.known()[0]
     for each in types:
         answer = site.refget.get(sequence.id, "start=0&end=1", {"Accept": each})
-        require(answer.status == 200, f"{answer} to Accept: {each}")
+        require(answer.status in (200, 206), f"{answer} to Accept: {each}")
 
 
 def _announced(site: Site, algorithm: str) -> None:

@@ -101,7 +101,8 @@ def api_versions(site: Site) -> None:
 @case("refget.service-info.media-type", MUST, "refget 2.0.0, Protocol essentials")
 def media_type(site: Site) -> None:
     """Its media type is that of refget's JSON, with the version."""
-    answer = site.refget.service_info.expect(200)
+    _document(site)
+    answer = site.refget.service_info
     found = answer.headers.get("content-type")
     require(bool(JSON_TYPE.fullmatch(answer.media_type)), f"{answer} as {found}")
 
@@ -120,6 +121,7 @@ def accept(site: Site) -> None:
 @case("refget.service-info.not-acceptable", SHOULD, f"{CLAUSE}: Accept")
 def not_acceptable(site: Site) -> None:
     """406 answers a client that accepts nothing that the server has."""
+    _document(site)
     site.refget.get("service-info", headers={"Accept": "embl/some_json"}).expect(406)
 
 

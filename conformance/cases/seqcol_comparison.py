@@ -1,5 +1,6 @@
 """How collections differ (Sequence Collections 1.0.0, 3.3 Comparison)."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from conformance.case import Failed, Requirement, Skipped, case, require
 from conformance.cases.seqcol_collection import UNKNOWN
 from conformance.http import Answer
-from conformance.seqcol import Collection, digest, in_common, pairs
+from conformance.seqcol import Collection, canonical, digest, in_common, pairs
 from conformance.site import Site
 
 MUST, SHOULD = Requirement.MUST, Requirement.SHOULD
@@ -20,6 +21,9 @@ _KEYS = {
 }
 _NOT_OFFERED = (404, 405, 501)
 _MOST_POSTED = 1000
+_DERIVED = {"name_length_pairs", "sorted_name_length_pairs", "sorted_sequences"}
+"""What a server may add to a posted collection, and of transient ones may list or not: about these
+the specification and its suite differ."""
 
 
 @case("seqcol.comparison.offered", SHOULD, CLAUSE)
@@ -75,26 +79,23 @@ def of_the_server(site: Site) -> None:
     """Collections of the server differ as their values do: one from itself in nothing."""
     for a in site.seqcol.known:
         for b in site.seqcol.known:
-            for each in _arrays(_asked(_get(site, a, b)), a.level2, b.level2):
+            for each in _arrays(_asked(_get(site, a, b)), _values(site, a), _values(site, b)):
                 right = each.count in each.counts and each.order in each.orders
                 require(right, f"{each}: {each.count!r} in common, same order: {each.order!r}")
 
 
 @case("seqcol.comparison.attributes", MUST, f"{CLAUSE}: attributes")
 def attributes(site: Site) -> None:
-    """`attributes` tells which attributes are in both collections, and which in one alone.
-    Transient ones may be listed or not: the specification and its suite differ."""
+    """`attributes` tells which attributes are in both collections, and which in one alone."""
     for a in site.seqcol.known:
-        coordinates = ("names", "lengths", "name_length_pairs")
-        b = {name: a.level2[name] for name in coordinates if name in a.level2}
+        b = {name: a.level2[name] for name in ("names", "lengths") if name in a.level2}
         answer = site.seqcol.post(f"comparison/{a.digest}", b)
         if answer.status != 200:
             raise Skipped(f"{answer} to one without sequences")
-        found = _part(answer, "attributes")
-        in_a, in_b = {*a.level2}, {*b}
+        found, in_a, in_b = _part(answer, "attributes"), {*a.level1} - _DERIVED, {*b}
         right = {"a_only": in_a - in_b, "b_only": in_b - in_a, "a_and_b": in_a & in_b}
         for name, wanted in right.items():
-            told = {*map(str, found.get(name) or ())} - site.seqcol.qualified("transient")
+            told = {*map(str, found.get(name) or ())} - _DERIVED
             shown = [", ".join(sorted(each)) or "nothing" for each in (told, wanted)]
             require(told == wanted, f"{answer}: {name} is {shown[0]}, not {shown[1]}")
 
@@ -104,7 +105,7 @@ def counts(site: Site) -> None:
     """`a_count` and `b_count` are the numbers of elements of each array, on either side."""
     for a, b, answer in _variants(site):
         found = _part(answer, "array_elements")
-        for side, values in (("a_count", a.level2), ("b_count", b)):
+        for side, values in (("a_count", _values(site, a)), ("b_count", b)):
             for name, value in values.items():
                 if isinstance(value, list):
                     told = _at(found, side, name)
@@ -115,7 +116,7 @@ def counts(site: Site) -> None:
 def common(site: Site) -> None:
     """`a_and_b_count` is the number of elements that both arrays have."""
     for a, b, answer in _variants(site):
-        for each in _arrays(answer, a.level2, b):
+        for each in _arrays(answer, _values(site, a), b):
             wanted = " or ".join(map(str, sorted(each.counts)))
             require(each.count in each.counts, f"{each}: {each.count!r} in common, not {wanted}")
 
@@ -124,7 +125,7 @@ def common(site: Site) -> None:
 def same_order(site: Site) -> None:
     """`a_and_b_same_order` tells whether the elements that both have are in the same order."""
     for a, b, answer in _variants(site):
-        for each in _arrays(answer, a.level2, b):
+        for each in _arrays(answer, _values(site, a), b):
             wanted = " or ".join(sorted(map(str, each.orders)))
             require(each.order in each.orders, f"{each}: same order: {each.order!r}, not {wanted}")
 
@@ -195,11 +196,18 @@ def _different(b: Mapping[str, list[Any]]) -> Iterator[dict[str, list[Any]]]:
 def _posted(collection: Collection) -> dict[str, Any]:
     """What can be made of a collection and be changed: what follows from it is made anew."""
     base = ("names", "lengths", "sequences")
-    found = {name: collection.level2.get(name) for name in base}
+    level2 = json.loads(canonical(collection.level2))
+    found = {name: level2.get(name) for name in base}
     arrays = {name: each for name, each in found.items() if isinstance(each, list)}
     if {*arrays} != {*base}:
         raise Skipped(f"{collection.digest} has not all of names, lengths and sequences")
     return _with_pairs({name: each[:_MOST_POSTED] for name, each in arrays.items()})
+
+
+def _values(site: Site, collection: Collection) -> dict[str, Any]:
+    """What comparisons are of: transient attributes, and those passed through, do not count."""
+    shared = {*collection.level1} & {*collection.level2} - site.seqcol.hidden
+    return {name: collection.level2[name] for name in shared}
 
 
 def _with_pairs(b: Mapping[str, list[Any]]) -> dict[str, Any]:

@@ -58,8 +58,7 @@ def type_named(site: Site) -> None:
 @case("seqcol.service-info.schema-covers", MUST, CLAUSE)
 def schema_covers(site: Site) -> None:
     """The schema has every attribute of every collection."""
-    properties = site.seqcol.schema.get("properties")
-    described = properties if isinstance(properties, dict) else {}
+    described = _properties(site)
     for each in site.seqcol.known:
         missing = sorted({*each.level1, *each.level2} - {*described})
         require(not missing, f"of {each.digest}, not in the schema: {', '.join(missing)}")
@@ -68,7 +67,7 @@ def schema_covers(site: Site) -> None:
 @case("seqcol.service-info.base", SHOULD, SCHEMA)
 def base(site: Site) -> None:
     """The schema extends the base schema: it has names, lengths and sequences."""
-    missing = [each for each in BASE if each not in site.seqcol.schema.get("properties", {})]
+    missing = [each for each in BASE if each not in _properties(site)]
     require(not missing, f"not in the schema: {', '.join(missing)}")
 
 
@@ -92,7 +91,7 @@ def qualifiers(site: Site) -> None:
     """`transient` and `passthru`, where the schema has them, are lists of its attributes."""
     for name in ("transient", "passthru"):
         found = _qualifiers(site).get(name, [])
-        named = isinstance(found, list) and all(each in site.seqcol.properties for each in found)
+        named = isinstance(found, list) and all(each in _properties(site) for each in found)
         require(named, f"ga4gh.{name} is {found!r}")
 
 
@@ -100,7 +99,7 @@ def qualifiers(site: Site) -> None:
 def collated(site: Site) -> None:
     """Names, lengths and sequences are marked as collated, unless they refer to another schema."""
     for name in BASE:
-        found = site.seqcol.schema.get("properties", {}).get(name)
+        found = _properties(site).get(name)
         if isinstance(found, dict) and "$ref" not in found:
             require(found.get("collated") is True, f"{name} has collated: {found.get('collated')}")
 
@@ -151,6 +150,13 @@ def _document(site: Site) -> Mapping[str, Any]:
     if not isinstance(document, dict):
         raise Skipped(f"{answer} with no object")
     return document
+
+
+def _properties(site: Site) -> Mapping[str, Any]:
+    found = site.seqcol.schema.get("properties")
+    if not isinstance(found, dict):
+        raise Skipped("the schema has no properties")
+    return found
 
 
 def _qualifiers(site: Site) -> Mapping[str, Any]:
