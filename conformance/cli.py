@@ -25,12 +25,12 @@ from conformance.reports.junit import junit_xml
 from conformance.reports.listing import cases_json, cases_markdown, print_cases
 from conformance.reports.page import html_page
 from conformance.reports.table import Printer, print_summary, print_verdict
-from conformance.reports.testbed import testbed_json
+from conformance.reports.testbed import ga4gh_json
 from conformance.reports.writing import QuietConsole, Targets, Unwritable, write_output
 from conformance.run import Report, Result, run
 
 _REPORTS: Mapping[str, Callable[[Report], str]] = MappingProxyType(
-    {"json": testbed_json, "junit": junit_xml, "html": html_page}
+    {"json": ga4gh_json, "junit": junit_xml, "html": html_page}
 )
 _EXTENSIONS: Mapping[str, str] = MappingProxyType(
     {".bam": "BAM", ".cram": "CRAM", ".vcf.gz": "VCF", ".vcf.bgz": "VCF", ".bcf": "BCF"}

@@ -23,7 +23,7 @@ STATUSES: Mapping[Outcome, str] = MappingProxyType(
 _COUNTED = (("unknown", "UNKNOWN"), ("passed", "PASS"), ("warned", "WARN"), ("failed", "FAIL"))
 
 
-def testbed_json(report: Report) -> str:
+def ga4gh_json(report: Report) -> str:
     """Protocols are the phases, groups of cases the tests; requests are the log of a case."""
     return json.dumps(_report(report), indent=2) + "\n"
 
