@@ -61,7 +61,8 @@ conformance-suites: $(STAMP)
 	$(if $(HTSGET_COMPLIANCE_SUITE),crypt4gh '$(HTSGET_COMPLIANCE_SUITE)'); do \
 	$(SUITES)/bin/pip install --quiet "$$suite" || echo "not installed: $$suite" >&2; done
 
-conformance: conformance-suites  ## the public suites; HTSGET_COMPLIANCE_SUITE=, REFGET_COMPLIANCE_SUITE=checkout
+conformance: conformance-suites  ## our suite against the demo, then the public ones (docs/conformance.md)
+	$(BIN)/python -m conformance.demo
 	$(BIN)/python -m conformance.official --suites $(SUITES)/bin/python
 
 # What the tests of clients drive and Debian does not have. The environment is the client's own.

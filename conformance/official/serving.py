@@ -42,13 +42,14 @@ def write_settings(directory: Path) -> Path:
 
 
 @contextlib.contextmanager
-def serving(directory: Path) -> Iterator[str]:
-    """`htsgate serve` with the settings of a directory; its URL."""
-    settings = directory / "htsgate.toml"
+def serving(directory: Path, *command: str) -> Iterator[str]:
+    """The URL of an `htsgate` command, started in a directory; of `serve` with the settings there,
+    if none is given."""
+    command = command or ("serve", "--config", "htsgate.toml")
     environment = {name: value for name, value in os.environ.items() if name[:8] != "HTSGATE_"}
     environment["PYTHONPATH"] = str(ROOT)
     server = subprocess.Popen(  # noqa: S603 - our own command
-        [sys.executable, "-m", "server", "serve", "--config", str(settings), "--port", "0"],
+        [sys.executable, "-m", "server", "--log-level", "error", *command, "--port", "0"],
         cwd=directory,  # where no database lies
         stdout=subprocess.PIPE,
         text=True,
@@ -57,8 +58,8 @@ def serving(directory: Path) -> Iterator[str]:
     try:
         line = server.stdout.readline() if server.stdout else ""
         if not line:
-            raise NotServed("htsgate serve did not start")
-        yield line.split()[-1].rstrip("/")
+            raise NotServed(f"htsgate {command[0]} did not start")
+        yield line.split()[2].rstrip("/")
     finally:
         server.terminate()
         server.communicate(timeout=30)
