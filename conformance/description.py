@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from conformance.case import Case
@@ -21,13 +22,15 @@ has an example). For its sequences alone: --only refget --only seqcol"""
 
 
 def description(options: argparse.Namespace) -> Dataset | None:
-    """What the arguments say of the server's data; None: nothing. Raises `BadDescription`."""
+    """What the arguments say of the server's data; None: nothing. Where no object is described as
+    controlled, a token is for all of them. Raises `BadDescription`."""
     named = [*options.reads, *options.variants]
     token = _token(options.token_file)
     if options.data and named:
         raise BadDescription("--data or --reads and --variants: one of them says what there is")
     if options.data:
-        return load_dataset(options.data, token)
+        dataset = load_dataset(options.data, token)
+        return dataset if dataset.controlled else replace(dataset, token=token)
     if not named:
         return None
     objects = tuple(

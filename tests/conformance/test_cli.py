@@ -1,6 +1,8 @@
 """The command: what it takes, what it says, and the status it ends with."""
 
+import argparse
 import json
+import re
 import shutil
 import signal
 import ssl
@@ -16,6 +18,7 @@ from xml.etree import ElementTree as ET
 import pysam
 import pytest
 
+from conformance.arguments import add_arguments
 from conformance.case import Requirement
 from conformance.cases import CASES
 from conformance.cli import main
@@ -418,6 +421,58 @@ def test_a_digest_is_what_a_description_takes(
     (tmp_path / "data.toml").write_text(f'[[reads]]\nid = "some"\n{said}')
     (described,) = load_dataset(tmp_path / "data.toml").objects
     assert described.truths["BAM"].digest == read(path, "BAM").digest
+
+
+def test_the_description_in_the_document_is_one(
+    tmp_path: Path, sound: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / "docs" / "conformance.md").read_text()
+    example = text.partition("```toml\n")[2].partition("```")[0]
+    (tmp_path / "theirs.toml").write_text(example)
+    (tmp_path / "NA12878.bam").touch()
+    described = load_dataset(tmp_path / "theirs.toml", "token")
+    reads, variants = described.objects
+    assert reads.truths["BAM"].path == tmp_path / "NA12878.bam"
+    assert variants.formats == ("VCF", "BCF")
+    assert described.controlled is not None
+    assert described.controlled.other is not None
+    assert set(described.paths) == {"reads", "variants", "sequence", "collections"}
+    assert described.sequences
+    assert described.circular
+    assert described.collections
+    assert main([sound, "--data", str(tmp_path / "theirs.toml"), *FEW, "--quiet"]) == 1
+
+
+@pytest.mark.parametrize("document", ["docs/conformance.md", "docs/cli.md", "README.md"])
+def test_options_in_the_documents_exist(document: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    known = {option for action in parser._actions for option in action.option_strings}
+    lines = (ROOT / document).read_text().splitlines()
+    blocks = "\n".join(
+        line
+        for line in lines
+        if "conformance" in line or line.startswith(" " * 20) or document.endswith("nce.md")
+    )
+    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", blocks))
+    assert options <= known
+
+
+def test_a_token_is_for_all_where_nothing_is_controlled(
+    empty: BrokenServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard: list[str | None] = []
+
+    def hears(request: Request, _: Sound) -> Response:
+        heard.append(request.headers.get("authorization"))
+        return Response(404, {})
+
+    empty.defect = hears
+    (tmp_path / "data.toml").write_text('[[reads]]\nid = "a"')
+    (tmp_path / "token").write_text("a-token-for-all")
+    options = ["--data", str(tmp_path / "data.toml"), "--token-file", str(tmp_path / "token")]
+    assert main([empty.url, *options, *FEW, "--quiet"]) == 1
+    assert "Bearer a-token-for-all" in heard
 
 
 def test_the_servers_command_line_loads_no_library_of_the_suite() -> None:
