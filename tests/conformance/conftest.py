@@ -10,12 +10,12 @@ import pytest
 from conformance.dataset import Dataset, load_dataset
 from conformance.description import DEMO
 from tests.conformance.broken_server import BrokenServer, broken_server
-from tests.support.processes import ROOT, environment
+from tests.support.processes import ROOT, environment, eventually, fetch
 
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """`htsgate demo`: its URL, and the directory of its data."""
+    """`htsgate demo`: its URL, and the directory of its data; it knows its sequences by then."""
     directory = tmp_path_factory.mktemp("demo")
     with subprocess.Popen(
         [sys.executable, "-m", "server", "demo", "--port", "0", "--directory", str(directory)],
@@ -29,7 +29,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]
             assert process.stdout is not None
             line = process.stdout.readline()
             assert line.startswith("htsgate serves http"), line
-            yield line.split()[2], directory
+            url = line.split()[2]
+            eventually(lambda: b'"total":1}' in fetch(f"{url}/list/collection"))
+            yield url, directory
         finally:
             process.terminate()
 
