@@ -208,7 +208,7 @@ def media_type(site: Site) -> None:
 @case("seqcol.collection.sequences-served", MAY, "Sequence Collections 1.0.0, Seqcol protocol")
 def sequences_served(site: Site) -> None:
     """The sequences of collections are on this server, and as long as the collections say."""
-    for name, length in [*site.collections.sequences.items()][:5]:
+    for name, length in [*site.seqcol.sequences.items()][:5]:
         answer = site.refget.get(name, below="/metadata").expect(200)
         metadata = _object(answer.json()).get("metadata")
         found = _object(metadata).get("length")
