@@ -1,20 +1,11 @@
 """Answers that hold less than `fields`, `tags` and `notags` asked for."""
 
-import base64
-import json
-import tempfile
-from collections.abc import Callable, Collection
-from pathlib import Path
-from urllib.parse import urlsplit
-
 import pysam
 
 from conformance.cases.htsget_fields import FIELDS
 from tests.conformance.breaking import breaks, is_ticket
 from tests.conformance.broken_server import Request, Response, Sound
-from tests.conformance.defects.htsget_parameters import error, without
-
-Change = Callable[[pysam.AlignedSegment], object]
+from tests.conformance.rewriting import each_read, error, rewritten, with_tags, without
 
 
 def is_bam(request: Request) -> bool:
@@ -22,38 +13,12 @@ def is_bam(request: Request) -> bool:
     return request.path.startswith("/reads/demo") and request.query.get("format") == "BAM"
 
 
-def rewritten(request: Request, sound: Sound, change: Change) -> Response:
-    """A ticket for BAM whose reads are changed, inline."""
-    answer = sound(request)
-    if answer.status != 200:
-        return answer
-    document = json.loads(answer.body)
-    urls = [urlsplit(each["url"]).path for each in document["htsget"]["urls"]]
-    data = b"".join(sound(Request("GET", each, {})).body for each in urls)
-    with tempfile.TemporaryDirectory() as directory:
-        source, target = Path(directory) / "in.bam", Path(directory) / "out.bam"
-        source.write_bytes(data)
-        with (
-            pysam.AlignmentFile(str(source), check_sq=False) as reads,
-            pysam.AlignmentFile(str(target), "wb", template=reads) as out,
-        ):
-            for read in reads.fetch(until_eof=True):
-                change(read)
-                out.write(read)
-        url = f"data:;base64,{base64.b64encode(target.read_bytes()).decode()}"
-    document["htsget"]["urls"] = [{"url": url, "headers": {}}]
-    return answer.holding(json.dumps(document).encode())
-
-
-def with_tags(read: pysam.AlignedSegment, kept: Collection[str]) -> None:
-    """Drop all other tags of a read."""
-    read.set_tags([tag for tag in read.get_tags(with_value_type=True) if tag[0] in kept])
-
-
 @breaks("htsget.fields.each")
 def tlen_forgotten(request: Request, sound: Sound) -> Response:
     if is_bam(request) and request.query.get("fields") == "TLEN":
-        return rewritten(request, sound, lambda read: setattr(read, "template_length", 0))
+        return rewritten(
+            request, sound, each_read(lambda read: setattr(read, "template_length", 0))
+        )
     return sound(request)
 
 
@@ -68,14 +33,18 @@ def one_field_refused(request: Request, sound: Sound) -> Response:
 def flags_of_unmapped_reads(request: Request, sound: Sound) -> Response:
     """As the reference server of GA4GH: without a reference, htslib takes a read for unmapped."""
     if is_bam(request) and request.query.get("fields") == "QNAME,FLAG,POS":
-        return rewritten(request, sound, lambda read: setattr(read, "flag", read.flag | 4))
+        return rewritten(
+            request, sound, each_read(lambda read: setattr(read, "flag", read.flag | 4))
+        )
     return sound(request)
 
 
 @breaks("htsget.fields.several")
 def only_the_first_field(request: Request, sound: Sound) -> Response:
     if is_bam(request) and request.query.get("fields") == ",".join(FIELDS):
-        return rewritten(request, sound, lambda read: setattr(read, "mapping_quality", 255))
+        return rewritten(
+            request, sound, each_read(lambda read: setattr(read, "mapping_quality", 255))
+        )
     return sound(request)
 
 
@@ -87,7 +56,7 @@ def unknown_bases_under_qualities(request: Request, sound: Sound) -> Response:
         read.query_qualities = qualities
 
     if is_bam(request) and request.query.get("fields") == "QUAL":
-        return rewritten(request, sound, hide)
+        return rewritten(request, sound, each_read(hide))
     return sound(request)
 
 
@@ -104,7 +73,7 @@ def tags_excluded_not_included(request: Request, sound: Sound) -> Response:
     query = request.query
     if is_bam(request) and query.get("tags") and "notags" not in query and "class" not in query:
         kept = {"NM", "MD", "RG"} - {*query["tags"].split(",")}
-        return rewritten(request, sound, lambda read: with_tags(read, kept))
+        return rewritten(request, sound, each_read(lambda read: with_tags(read, kept)))
     return sound(request)
 
 
@@ -119,7 +88,7 @@ def no_tags_is_no_list(request: Request, sound: Sound) -> Response:
 def notags_drops_all(request: Request, sound: Sound) -> Response:
     query = request.query
     if is_bam(request) and "notags" in query and query.keys().isdisjoint({"tags", "class"}):
-        return rewritten(request, sound, lambda read: with_tags(read, ()))
+        return rewritten(request, sound, each_read(lambda read: with_tags(read, ())))
     return sound(request)
 
 

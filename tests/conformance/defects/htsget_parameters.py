@@ -1,31 +1,12 @@
 """Formats, classes and ids that are taken for what they are not."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import replace
-from urllib.parse import urlencode
 
 from tests.conformance.breaking import breaks, is_ticket
 from tests.conformance.broken_server import Request, Response, Sound
+from tests.conformance.rewriting import asked, error, without
 
 OTHER = {"BAM": "CRAM", "CRAM": "BAM", "VCF": "BCF", "BCF": "VCF"}
-
-
-def asked(request: Request, query: Mapping[str, str]) -> Request:
-    """The same request with another query."""
-    return replace(request, target=f"{request.path}?{urlencode(query)}" if query else request.path)
-
-
-def without(request: Request, *names: str) -> Request:
-    """The same request without some parameters, as a server sees it that does not know them."""
-    query = {name: value for name, value in request.query.items() if name not in names}
-    return asked(request, query)
-
-
-def error(status: int, kind: str, message: str = "that will not do") -> Response:
-    """A refusal in the form of htsget."""
-    body = json.dumps({"htsget": {"error": kind, "message": message}}).encode()
-    return Response(status, {"content-type": "application/json"}, body)
 
 
 @breaks("htsget.parameters.format-default")

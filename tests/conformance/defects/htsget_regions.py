@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tests.conformance.breaking import breaks, is_ticket
 from tests.conformance.broken_server import Request, Response, Sound
-from tests.conformance.defects.htsget_parameters import asked, error, without
+from tests.conformance.rewriting import asked, error, without
 
 
 def number(request: Request, name: str) -> int | None:
