@@ -8,7 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import pysam
@@ -201,10 +201,15 @@ def _reads(path: Path, reference: Path | None) -> Records:
 
 def _read(line: str) -> Record:
     fields = line.split("\t", 6)
-    flag, start = int(fields[1]), int(fields[3]) - 1
-    span = 0 if flag & 4 else sum(int(length) for length in _CONSUMING.findall(fields[5]))
-    end = start + max(1, span)
+    start = int(fields[3]) - 1
+    end = start + (1 if int(fields[1]) & 4 else _span(fields[5]))
     return Record(line, fields[2], start, end, end)
+
+
+@lru_cache(maxsize=1024)
+def _span(cigar: str) -> int:
+    """Bases of the reference that a CIGAR covers, at least one; most reads of a file share few."""
+    return max(1, sum(int(length) for length in _CONSUMING.findall(cigar)))
 
 
 def _variants(path: Path) -> Records:

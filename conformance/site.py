@@ -177,6 +177,8 @@ class Site:
                     if answer.status != 200:
                         return False
                     fasta.write(f">{fields['SN']}\n".encode() + answer.body + b"\n")
+        if not path.stat().st_size:
+            return False
         pysam.faidx(str(path))
         return True
 

@@ -21,40 +21,45 @@ _MAGIC = {"BAM": b"BAM\1", "BCF": b"BCF\2", "VCF": b"##fileformat="}
 Query = Mapping[str, object]
 
 
-def queries(site: Site, data: DataObject, format: str) -> list[tuple[str, Query]]:
-    """What to ask of an object: all of it, its header, a region with records and one without. The
-    regions are left out when its records are not known."""
-    asked: list[tuple[str, Query]] = [
-        ("whole", {"format": format}),
-        ("header", {"format": format, "class": "header"}),
-    ]
+def of_region(site: Site, data: DataObject, format: str) -> Query | None:
+    """The query of a region with many records; None where the records are not known."""
     try:
-        truth = site.truth(data, format)
+        region = regions.wide(site.truth(data, format))
     except Skipped:
-        return asked
-    found = (regions.wide(truth), regions.empty(truth))
-    return asked + [(str(each), region_query(each, format)) for each in found if each]
+        return None
+    return region_query(region, format) if region else None
 
 
 def answers(site: Site) -> Iterator[tuple[str, DataObject, Fetched]]:
-    """Files that objects are answered with: where, and what came."""
+    """Files that objects are answered with, whole, header alone, and region: where, and what
+    came."""
     for data, format in site.forms():
-        for what, query in queries(site, data, format):
-            yield f"{data} as {format}, {what}", data, site.fetch(site.ticket(data, query))
+        asked: dict[str, Query | None] = {
+            "whole": {"format": format},
+            "header": {"format": format, "class": "header"},
+            "region": of_region(site, data, format),
+        }
+        for what, query in asked.items():
+            if query is not None:
+                yield f"{data} as {format}, {what}", data, site.fetch(site.ticket(data, query))
+
+
+def with_regions(site: Site) -> Iterator[tuple[DataObject, str, Query]]:
+    """Each object in each format of which a region can be asked for. Raises `Skipped` at the end
+    when there is none."""
+    none = True
+    for data, format in site.forms():
+        query = of_region(site, data, format)
+        if query is not None:
+            none = False
+            yield data, format, query
+    if none:
+        raise Skipped("no object has known records with a place")
 
 
 def header_of(site: Site, data: DataObject, format: str) -> Fetched:
     """What `class=header` leads to."""
     return site.fetch(site.ticket(data, {"format": format, "class": "header"}))
-
-
-def a_region(site: Site, data: DataObject, format: str) -> Query:
-    """The query of a region with records, or of the whole where there is none."""
-    try:
-        region = regions.wide(site.truth(data, format))
-    except Skipped:
-        region = None
-    return region_query(region, format) if region else {"format": format}
 
 
 @case("htsget.files.readable", MUST, URLS)
@@ -70,7 +75,7 @@ def eof_marker(site: Site) -> None:
     for where, _, fetched in answers(site):
         if _is_header(fetched):
             continue
-        markers = _markers(fetched)
+        markers = eof_markers(fetched)
         require(not markers or fetched.data.endswith(markers), f"{where}: no EOF marker at the end")
 
 
@@ -79,7 +84,7 @@ def header_eof_marker(site: Site) -> None:
     """Headers alone end with the marker too, without which readers call a file truncated."""
     for data, format in site.forms():
         fetched = header_of(site, data, format)
-        markers = _markers(fetched)
+        markers = eof_markers(fetched)
         whole = not markers or fetched.data.endswith(markers)
         require(whole, f"{data} as {format}, header: no EOF marker at the end")
 
@@ -88,7 +93,7 @@ def header_eof_marker(site: Site) -> None:
 def eof_once(site: Site) -> None:
     """No end-of-file marker comes before the end, where some readers would stop."""
     for where, _, fetched in answers(site):
-        for marker in _markers(fetched):
+        for marker in eof_markers(fetched):
             place = fetched.data.find(marker)
             at_end = place in (-1, len(fetched.data) - len(marker))
             require(at_end, f"{where}: an EOF marker at byte {place} of {len(fetched.data)}")
@@ -116,9 +121,9 @@ def header(site: Site) -> None:
 def header_references(site: Site) -> None:
     """The header of a region has the references of `class=header`, in the same order, by which
     records name them."""
-    for data, format in site.forms():
+    for data, format, query in with_regions(site):
         alone = site.decoded(data, header_of(site, data, format)).references
-        found = site.records(data, a_region(site, data, format)).references
+        found = site.records(data, query).references
         same = [*alone.items()] == [*found.items()]
         require(same, f"{data} as {format}: references {[*found]}, in the header alone {[*alone]}")
 
@@ -127,9 +132,9 @@ def header_references(site: Site) -> None:
 def header_text(site: Site) -> None:
     """The header of a region is that of `class=header`, line for line, so that either may be kept
     for the other."""
-    for data, format in site.forms():
+    for data, format, query in with_regions(site):
         alone = site.decoded(data, header_of(site, data, format)).header.splitlines()
-        found = site.records(data, a_region(site, data, format)).header.splitlines()
+        found = site.records(data, query).header.splitlines()
         differing = sorted({*alone} ^ {*found}) or (["the order"] if alone != found else [])
         require(not differing, f"{data} as {format}: lines that differ: {differing[:3]}")
 
@@ -138,11 +143,11 @@ def header_text(site: Site) -> None:
 def header_blocks(site: Site) -> None:
     """Blocks of the class `header` are the same bytes in each ticket of an object."""
     judged = False
-    for data, format in site.forms():
+    for data, format, query in with_regions(site):
         made = {
             b"".join(part for block, part in fetched.blocks if block.kind == "header")
             for fetched in (
-                site.fetch(site.ticket(data, a_region(site, data, format))),
+                site.fetch(site.ticket(data, query)),
                 site.fetch(site.ticket(data, {"format": format})),
             )
         }
@@ -183,8 +188,8 @@ def _is_header(fetched: Fetched) -> bool:
     return "class=header" in fetched.ticket.answer.url
 
 
-def _markers(fetched: Fetched) -> tuple[bytes, ...]:
-    """The markers that a file may end with; none when its format or version has none."""
+def eof_markers(fetched: Fetched) -> tuple[bytes, ...]:
+    """The markers that a file may end with; none where its format or version has none."""
     data = fetched.data
     if fetched.ticket.format == "CRAM":
         version = tuple(data[4:6])
