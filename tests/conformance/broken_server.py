@@ -32,12 +32,14 @@ class Request:
 class Response:
     """What a client gets. `headers`: names in lower case; Content-Length is that of the body, or of
     HEAD, if it is among them; with Transfer-Encoding, the body is sent as one chunk. Of the body,
-    `cut` bytes at the end are not sent, and the connection is closed."""
+    `cut` bytes at the end are not sent, and the connection is closed. Not `counted`: there is no
+    Content-Length, and the body ends with the connection."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
     cut: int = 0
+    counted: bool = True
 
     def having(self, **headers: str | None) -> "Response":
         """With these headers (underscores for hyphens), or without those that are None."""
@@ -119,9 +121,10 @@ def broken_server(sound_url: str) -> Iterator[BrokenServer]:
                 if name != "content-length" or self.command == "HEAD":
                     self.send_header(name, value)
             chunked = "transfer-encoding" in response.headers
-            if self.command != "HEAD" and response.status not in (204, 304) and not chunked:
+            counted = response.counted and not chunked and response.status not in (204, 304)
+            if self.command != "HEAD" and counted:
                 self.send_header("content-length", str(len(response.body)))
-            if response.cut:
+            if response.cut or not response.counted:
                 self.send_header("connection", "close")
             self.end_headers()
             if self.command != "HEAD" and chunked:
