@@ -202,10 +202,10 @@ def _headers(fetched: Fetched) -> int:
     data, format = fetched.data, fetched.ticket.format
     if format == "CRAM":
         return data.count(data[:6])
-    if not is_bgzf(data):
-        plain = zlib.decompress(data, wbits=31) if data[:2] == b"\x1f\x8b" else data
-        return plain.count(_MAGIC[format])
     try:
-        return sum(each.startswith(_MAGIC[format]) for each in blocks(data))
-    except ValueError:
+        if is_bgzf(data):
+            return sum(each.startswith(_MAGIC[format]) for each in blocks(data))
+        plain = zlib.decompress(data, wbits=31) if data[:2] == b"\x1f\x8b" else data
+    except (ValueError, zlib.error):
         return 0
+    return plain.count(_MAGIC[format])
