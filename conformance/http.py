@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, IncompleteRead, ProtocolError, ReadTimeoutError
 
 from conformance.case import Failed
 from conformance.redaction import Redaction
@@ -18,10 +18,16 @@ LONGEST_BODY = 2**31
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PIECE = 1 << 20
+_BROKEN = (ProtocolError, IncompleteRead, ReadTimeoutError)
 
 
 class Unreachable(Exception):
     """No answer came, or only a part of one; says why."""
+
+
+class Broken(Unreachable):
+    """The server is there, but ended the connection before its answer was whole, or took too long;
+    and so it did when it was asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,25 +116,36 @@ class Client:
     ) -> Answer:
         self.redaction.learn_headers(headers)
         try:
-            response = self._pool.request(
-                method,
-                url,
-                headers={"User-Agent": "htsgate-conformance", **headers},
-                body=body,
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-            )
+            try:
+                response = self._begun(method, url, headers, body)
+            except (
+                ProtocolError
+            ):  # it had closed a connection that was kept: all may be asked twice
+                response = self._begun(method, url, headers, body)
             received = b"".join(_pieces(response))
         except (HTTPError, ValueError, OSError) as error:
             self._noted.append(f"{method} {shown(url)} broke")
-            raise Unreachable(f"{method} {shown(url)}: {_reason(error)}") from error
+            kind = Broken if isinstance(error, _BROKEN) else Unreachable
+            raise kind(f"{method} {shown(url)}: {_reason(error)}") from error
         self.redaction.learn_ticket(url, received)
         self._noted.append(f"{method} {shown(url)} {response.status}")
         fields = {
             name.lower(): ", ".join(response.headers.getlist(name)) for name in response.headers
         }
         return Answer(method, url, response.status, fields, received)
+
+    def _begun(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> urllib3.BaseHTTPResponse:
+        return self._pool.request(
+            method,
+            url,
+            headers={"User-Agent": "htsgate-conformance", **headers},
+            body=body,
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+        )
 
 
 def shown(url: str) -> str:

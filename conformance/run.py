@@ -11,7 +11,7 @@ from itertools import groupby
 
 from conformance.case import Case, Failed, Outcome, Requirement, Skipped
 from conformance.dataset import Dataset
-from conformance.http import Client, Unreachable
+from conformance.http import Broken, Client, Unreachable
 from conformance.site import Site
 
 NOT_MET = frozenset({Outcome.FAILED, Outcome.ERROR})
@@ -109,7 +109,7 @@ def _judge(case: Case, site: Site, level: Requirement) -> Result:
         case.check(site)
     except Skipped as reason:
         outcome, message = Outcome.SKIPPED, str(reason)
-    except Failed as reason:
+    except (Failed, Broken) as reason:
         outcome = Outcome.FAILED if case.requirement <= level else Outcome.WARNED
         message = str(reason)
     except Unreachable as reason:

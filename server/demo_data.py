@@ -51,7 +51,7 @@ _VCF_HEADER = """##fileformat=VCFv4.3
 ##FILTER=<ID=PASS,Description="All filters passed">
 ##INFO=<ID=END,Number=1,Type=Integer,Description="Last position of the variant">
 ##INFO=<ID=SVTYPE,Number=1,Type=String,Description="Kind of structural variant">
-##INFO=<ID=SVLEN,Number=A,Type=Integer,Description="Length of structural variant">
+##INFO=<ID=SVLEN,Number=.,Type=Integer,Description="Length of structural variant">
 ##ALT=<ID=DEL,Description="Deletion">
 ##ALT=<ID=DUP,Description="Duplication">
 ##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">
