@@ -1,6 +1,7 @@
 """A sound server with one defect: what it answers is changed on the way, as a defect says."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -8,6 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
 import urllib3
+
+KEPT_SECONDS = 240
+"""URLs of data are good for ten minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +68,27 @@ def no_defect(request: Request, sound: Sound) -> Response:
 
 @dataclass
 class BrokenServer:
-    """Stands in front of a sound server, whose answers it keeps: that server is asked once."""
+    """Stands in front of a sound server, whose answers it keeps: that server is asked once, or
+    again before the URLs in its tickets expire."""
 
     sound_url: str
     url: str = ""
     defect: Defect = no_defect
     _pool: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(retries=False))
     _kept: dict[object, Response] = field(default_factory=dict)
+    _since: float = field(default_factory=time.monotonic)
 
     def answer(self, request: Request) -> Response:
         return self.defect(request, self._sound)
 
     def _sound(self, request: Request) -> Response:
+        if time.monotonic() - self._since > KEPT_SECONDS:
+            self._kept, self._since = {}, time.monotonic()
         key = (request.method, request.target, tuple(sorted(request.headers.items())), request.body)
-        if key not in self._kept:
-            self._kept[key] = self._ask(request)
-        return self._kept[key]
+        kept = self._kept
+        if key not in kept:
+            kept[key] = self._ask(request)
+        return kept[key]
 
     def _ask(self, request: Request) -> Response:
         headers = {name: value for name, value in request.headers.items() if name != "connection"}

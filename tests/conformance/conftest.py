@@ -1,17 +1,24 @@
 """The demo, as a server that is sound, and behind one that is not."""
 
+import hashlib
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import urllib3
 
+from conformance import records, site
 from conformance.dataset import Dataset, load_dataset
 from conformance.description import DEMO
+from conformance.records import Records
 from tests.conformance.broken_server import BrokenServer, broken_server
 from tests.support.processes import ROOT, environment, eventually
+
+MOST_KEPT = 400
+"""Decoded answers; a run of all cases has some two hundred."""
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +51,26 @@ def dataset(demo: tuple[str, Path]) -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def broken(demo: tuple[str, Path]) -> Iterator[BrokenServer]:
+def broken(demo: tuple[str, Path], decoded_once: None) -> Iterator[BrokenServer]:
     """A server that answers as the demo does, until a defect is set."""
     with broken_server(demo[0]) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def decoded_once() -> Iterator[None]:
+    """Answers that were decoded are not decoded again: most are the same whatever is broken."""
+    kept: OrderedDict[object, Records] = OrderedDict()
+
+    def decode(data: bytes, format: str, reference: Path | None = None) -> Records:
+        key = (hashlib.sha256(data).digest(), format, reference is None)
+        if key not in kept:
+            kept[key] = records.decode(data, format, reference)
+        kept.move_to_end(key)
+        if len(kept) > MOST_KEPT:
+            kept.popitem(last=False)
+        return kept[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(site, "decode", decode)
+        yield
