@@ -154,7 +154,8 @@ def read(path: Path, format: str, reference: Path | None = None) -> Records:
         with warnings.catch_warnings(action="ignore"):
             return _reads(path, reference) if format in ("BAM", "CRAM") else _variants(path)
     except (OSError, ValueError, UnicodeError) as error:
-        raise Undecodable(str(error).replace(os.fspath(path), "the answer")) from None
+        first = error.__context__ or error  # closing what cannot be read fails, too
+        raise Undecodable(str(first).replace(os.fspath(path), "the answer")) from None
     finally:
         pysam.set_verbosity(chatter)
 
