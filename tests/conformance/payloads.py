@@ -27,6 +27,7 @@ Lines = list[str]
 
 _PATH = "/rewritten/"
 _MODES = {"BAM": "wb", "VCF": "wz", "BCF": "wb"}
+_NUMBER = re.compile(r"[0-9]{1,10}")
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
@@ -54,7 +55,7 @@ def region_of(request: Request) -> Region | None:
     if request.method != "GET" or "referenceName" not in query:
         return None
     borders = [query.get(name) for name in ("start", "end")]
-    if not all(each is None or each.isdecimal() for each in borders):
+    if not all(each is None or _NUMBER.fullmatch(each) for each in borders):
         return None
     start, end = (None if each is None else int(each) for each in borders)
     return Region(query["referenceName"], start, end)
