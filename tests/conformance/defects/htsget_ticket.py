@@ -151,7 +151,7 @@ def inline_header_of_six_megabytes(request: Request, sound: Sound) -> Response:
     )
 
 
-@breaks("htsget.ticket.block-size")
+@breaks("htsget.ticket.block-size", "htsget.blocks.head")
 def blocks_of_two_gigabytes(request: Request, sound: Sound) -> Response:
     if request.method == "HEAD" and request.path.startswith("/blocks/"):
         return sound(request).having(content_length=str(2**31))
