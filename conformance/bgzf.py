@@ -1,5 +1,7 @@
-"""BGZF as far as the suite looks into it (SAMv1 4.1)."""
+"""BGZF as far as the suite looks into it (SAMv1 4.1), and gzip where it is no more than that."""
 
+import gzip
+import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -20,6 +22,31 @@ def blocks(data: bytes) -> Iterator[bytes]:
         except zlib.error as error:
             raise ValueError(f"the block at byte {at} is broken: {error}") from None
         at += size
+
+
+def beginning(data: bytes, length: int = 16) -> bytes:
+    """The first bytes of a file, without its compression; of broken gzip, none."""
+    return next(_unpacked(data, length), b"") if data[:2] == b"\x1f\x8b" else data[:length]
+
+
+def unpacked_size(data: bytes, most: int) -> int:
+    """Bytes that gzip, in one member or many, holds as far as it can be read; no more than a piece
+    is held at a time, and few more than `most` are looked at."""
+    total = 0
+    for piece in _unpacked(data, 1 << 20):
+        total += len(piece)
+        if total > most:
+            break
+    return total
+
+
+def _unpacked(data: bytes, size: int) -> Iterator[bytes]:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            while piece := file.read(size):
+                yield piece
+    except (OSError, EOFError, zlib.error):
+        return
 
 
 def is_bgzf(data: bytes) -> bool:

@@ -1,10 +1,12 @@
 """What a file of alignments or variants holds, as text, and which of it a region asks for."""
 
+import gzip
 import hashlib
 import os
 import re
 import tempfile
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +14,14 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 import pysam
+
+from conformance import bgzf
+
+LARGEST_TEXT = 2**30
+"""Bytes of a file without its compression, or of its records as text, that are looked at."""
+
+BEGINNINGS = {"BAM": b"BAM\1", "CRAM": b"CRAM", "VCF": b"##fileformat=VCF", "BCF": b"BCF\2"}
+"""What files of a format begin with, without compression."""
 
 EOF_MARKERS = {
     "BAM": (bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000"),),
@@ -33,8 +43,16 @@ _END = re.compile(r"(?:^|;)END=(\d+)")
 _EXTENSION = {"BAM": ".bam", "CRAM": ".cram", "VCF": ".vcf.gz", "BCF": ".bcf"}
 
 
+_WITHOUT_BASES = "required_fields=0x9ff"
+"""For CRAM: all of SAM but SEQ and QUAL, for which alone references are looked for."""
+
+
 class Undecodable(Exception):
     """The bytes are no file of the format; says what htslib found."""
+
+
+class TooLarge(Exception):
+    """There is more than the suite looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +102,12 @@ class Record:
 @dataclass(frozen=True)
 class Records:
     """A decoded file: its header as text, its references with their lengths (0: not known), and
-    its records in their order."""
+    its records in their order. `bases`: reads have SEQ and QUAL, if the file has."""
 
     header: str
     references: dict[str, int]
     records: tuple[Record, ...]
+    bases: bool = True
 
     @property
     def texts(self) -> list[str]:
@@ -114,7 +133,7 @@ class Records:
         """The records of each reference that has any, in file order."""
         found: dict[str, list[Record]] = {}
         for record in self.records:
-            if record.reference != UNPLACED:
+            if record.reference != UNPLACED and record.start >= 0:  # else POS is 0: nowhere
                 found.setdefault(record.reference, []).append(record)
         return found
 
@@ -127,7 +146,11 @@ class Records:
         """The records that overlap a region, in file order."""
         if region.reference == UNPLACED:
             return self.unplaced
-        return [each for each in self.placed.get(region.reference, ()) if region.holds(each)]
+        found = self.placed.get(region.reference, [])
+        if region.start == region.end is None:
+            return found
+        start, end = region.start or 0, 2**63 if region.end is None else region.end
+        return [each for each in found if start < each.end and each.start < end > start]
 
 
 def digest(lines: Iterable[str]) -> str:
@@ -139,21 +162,37 @@ def digest(lines: Iterable[str]) -> str:
 
 
 def decode(data: bytes, format: str, reference: Path | None = None) -> Records:
-    """What a file in memory holds. Raises `Undecodable`."""
+    """What a file holds that a server has sent: nothing else is opened, whatever it names. Raises
+    `Undecodable` and `TooLarge`."""
+    first = bgzf.beginning(data)
+    if not first.startswith(BEGINNINGS[format]):  # htslib takes any format, and follows tickets
+        raise Undecodable(f"it begins with {first!r}")
+    if bgzf.unpacked_size(data, LARGEST_TEXT) > LARGEST_TEXT:
+        raise TooLarge(f"it holds more than {LARGEST_TEXT} bytes")
+    if data[:2] == b"\x1f\x8b" and not bgzf.is_bgzf(data):  # pysam reads no gzip but BGZF
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise Undecodable(str(error)) from None
     with tempfile.TemporaryDirectory(prefix="conformance-") as directory:
         path = Path(directory) / f"answer{_EXTENSION[format]}"
         path.write_bytes(data)
-        return read(path, format, reference)
+        return read(path, format, reference, alone=True)
 
 
-def read(path: Path, format: str, reference: Path | None = None) -> Records:
+def read(path: Path, format: str, reference: Path | None = None, *, alone: bool = False) -> Records:
     """What a local file holds, with an EOF marker or without. `reference`: FASTA that CRAM is
-    decoded with. Raises `Undecodable`."""
+    decoded with; `alone`: and nothing else, neither the files that its header names nor what
+    htslib is set to search; CRAM has no bases then where the FASTA lacks a sequence of its. Raises
+    `Undecodable` and `TooLarge`."""
     chatter = pysam.set_verbosity(0)
     try:
         with warnings.catch_warnings(action="ignore"):
-            return _reads(path, reference) if format in ("BAM", "CRAM") else _variants(path)
-    except (OSError, ValueError, UnicodeError) as error:
+            if format in ("VCF", "BCF"):
+                return _variants(path)
+            bases = format == "BAM" or not alone or _covers(reference, path)
+            return _reads(path, reference, bases=bases)
+    except (OSError, ValueError, NotImplementedError) as error:
         first = error.__context__ or error  # closing what cannot be read fails, too
         raise Undecodable(str(first).replace(os.fspath(path), "the answer")) from None
     finally:
@@ -190,14 +229,39 @@ def misplaced(answer: Sequence[str], truth: Records) -> str | None:
     return None
 
 
-def _reads(path: Path, reference: Path | None) -> Records:
-    fasta = None if reference is None else str(reference)
+def _covers(reference: Path | None, path: Path) -> bool:
+    """Whether a FASTA has all sequences that a file of reads names."""
+    if reference is None:
+        return False
+    with (
+        pysam.FastaFile(str(reference)) as fasta,
+        pysam.AlignmentFile(str(path), check_sq=False) as file,
+    ):
+        return set(file.references) <= set(fasta.references)
+
+
+def _reads(path: Path, reference: Path | None, *, bases: bool) -> Records:
     with pysam.AlignmentFile(
-        str(path), check_sq=False, reference_filename=fasta, ignore_truncation=True
+        str(path),
+        check_sq=False,
+        reference_filename=str(reference) if reference and bases else None,
+        ignore_truncation=True,
+        format_options=None if bases else [_WITHOUT_BASES],
     ) as file:
         references = dict(zip(file.references, file.lengths, strict=True))
         lines = (each.to_string() for each in file.fetch(until_eof=True))
-        return Records(str(file.header), references, tuple(_read(line) for line in lines))
+        records = tuple(_read(line) for line in _bounded(lines))
+        return Records(str(file.header), references, records, bases)
+
+
+def _bounded(lines: Iterable[str]) -> Iterator[str]:
+    """The lines, as long as they are not too many. Raises `TooLarge`."""
+    total = 0
+    for line in lines:
+        total += len(line)
+        if total > LARGEST_TEXT:
+            raise TooLarge(f"its records are more than {LARGEST_TEXT} characters")
+        yield line
 
 
 def _read(line: str) -> Record:

@@ -10,14 +10,18 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pysam
+from pysam.utils import SamtoolsError
 
 from conformance.case import Failed, Skipped
 from conformance.dataset import FORMATS, DataObject, Dataset
-from conformance.http import Answer, Client, Unreachable
-from conformance.records import Records, Region, Undecodable, decode, read
+from conformance.http import LONGEST_BODY, Answer, Client, Unreachable
+from conformance.records import Records, Region, TooLarge, Undecodable, decode, read
 from conformance.seqcol import Collections
 from conformance.sequences import Sequences
 from conformance.ticket import Block, Ticket, fetch_block, read_ticket
+
+MOST_BLOCKS = 10_000
+"""URLs of a ticket that are followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +104,29 @@ class Site:
         return read_ticket(self.ask(data, query), FORMATS[data.endpoint][0])
 
     def fetch(self, ticket: Ticket) -> Fetched:
-        """All that a ticket leads to. Raises `Failed` when something is refused or breaks."""
-        try:
-            parts = tuple(fetch_block(self.client, block) for block in ticket.blocks)
-        except Unreachable as error:
-            raise Failed(str(error)) from None
-        return Fetched(ticket, parts)
+        """All that a ticket leads to. Raises `Failed` when something is refused or breaks, and
+        `Skipped` when it is too much."""
+        if len(ticket.blocks) > MOST_BLOCKS:
+            raise Skipped(f"{ticket.answer} with more than {MOST_BLOCKS} URLs")
+        parts: list[bytes] = []
+        left = LONGEST_BODY
+        for block in ticket.blocks:
+            try:
+                parts.append(fetch_block(self.client, block))
+            except Unreachable as error:
+                raise Failed(str(error)) from None
+            left -= len(parts[-1])
+            if left < 0:
+                raise Skipped(f"{ticket.answer}, and leads to more than {LONGEST_BODY} bytes")
+        return Fetched(ticket, tuple(parts))
 
     def records(self, data: DataObject, query: Mapping[str, object] | None = None) -> Records:
         """What the file holds that a ticket leads to. Raises `Failed` when it is no file."""
         return self.decoded(data, self.fetch(self.ticket(data, query)))
 
     def decoded(self, data: DataObject, fetched: Fetched) -> Records:
-        """What a fetched file holds. Raises `Failed` when it is none."""
+        """What a fetched file holds. Raises `Failed` when it is none, and `Skipped` when it holds
+        too much."""
         format = fetched.ticket.format
         reference = self.reference(data) if format == "CRAM" else None
         try:
@@ -120,6 +134,8 @@ class Site:
         except (Undecodable, KeyError) as error:
             where = fetched.ticket.answer
             raise Failed(f"{where}, and htslib cannot read the {format}: {error}") from None
+        except TooLarge as error:
+            raise Skipped(f"{fetched.ticket.answer}, and {error}") from None
 
     def truth(self, data: DataObject, format: str) -> Records:
         """What an object holds: the description's file, or the server's whole answer, which must
@@ -137,11 +153,12 @@ class Site:
         known = data.truths.get(format)
         try:
             if known and known.path:
-                return read(known.path, format, self.reference(data) if format == "CRAM" else None)
+                reference = self.reference(data) if format == "CRAM" else None
+                return read(known.path, format, reference, alone=True)
             whole = self.records(data, {"format": format})
-        except (Failed, Skipped, Undecodable) as error:
+        except (Failed, Skipped, Undecodable, TooLarge) as error:
             return f"what {data} holds as {format} is not known: {error}"
-        if known and (known.digest not in (None, whole.digest)):
+        if known and whole.bases and known.digest not in (None, whole.digest):
             return f"the whole of {data} as {format} is not what the description says"
         return whole
 
@@ -167,20 +184,18 @@ class Site:
         try:
             header = self.fetch(self.ticket(data, {"format": "CRAM", "class": "header"}))
             lines = decode(header.data, "CRAM").header.splitlines()
-        except (Failed, Undecodable):
+            sequences = [each for each in map(_fields, lines) if {"SN", "M5"} <= each.keys()]
+            if sum(int(each.get("LN", 0)) for each in sequences) > LONGEST_BODY:
+                return False
+            with path.open("wb") as fasta:
+                for fields in sequences:
+                    url = f"{self.endpoint('sequence')}/{quote(fields['M5'])}"
+                    residues = self.client.get(url, self.bearer).expect(200).body
+                    fasta.write(f">{fields['SN']}\n".encode() + residues + b"\n")
+            pysam.faidx(str(path))
+        except (Failed, Skipped, Undecodable, TooLarge, Unreachable, SamtoolsError):
             return False
-        with path.open("wb") as fasta:
-            for line in lines:
-                fields = dict(each.split(":", 1) for each in line.split("\t")[1:] if ":" in each)
-                if line.startswith("@SQ") and "M5" in fields:
-                    answer = self.client.get(f"{self.endpoint('sequence')}/{fields['M5']}")
-                    if answer.status != 200:
-                        return False
-                    fasta.write(f">{fields['SN']}\n".encode() + answer.body + b"\n")
-        if not path.stat().st_size:
-            return False
-        pysam.faidx(str(path))
-        return True
+        return bool(sequences)
 
     # -- refget ----------------------------------------------------------------------------------
 
@@ -229,13 +244,18 @@ class Site:
                 header = self.records(data, {"class": "header", "format": data.formats[0]}).header
             except (Failed, Skipped):
                 continue
-            for line in header.splitlines():
-                fields = dict(each.split(":", 1) for each in line.split("\t")[1:] if ":" in each)
-                if line.startswith("@SQ") and "M5" in fields:
+            for fields in map(_fields, header.splitlines()):
+                if "M5" in fields:
                     found[fields["M5"]] = int(fields.get("LN", 0))
         if not found:
             found = self.collections.sequences
         return tuple(sorted(found, key=found.__getitem__))
+
+
+def _fields(line: str) -> dict[str, str]:
+    """What an @SQ line of a header says; nothing of other lines."""
+    kind, *fields = line.split("\t")
+    return dict(each.split(":", 1) for each in fields if ":" in each) if kind == "@SQ" else {}
 
 
 def region_query(region: Region, format: str | None = None) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """`format`, `class`, ids and what else stands in the URL of a GET request (htsget 1.3.0: GET
 request)."""
 
-import zlib
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from conformance.case import Failed, Requirement, Skipped, case, require
+from conformance.bgzf import beginning
+from conformance.case import Requirement, Skipped, case, require
 from conformance.cases.htsget_ticket import form
 from conformance.dataset import FORMATS
+from conformance.records import BEGINNINGS
 from conformance.refusals import error_of, refused
 from conformance.site import Site
 
@@ -27,8 +28,6 @@ FOREIGN_PARAMETERS = {"referenceMD5": "0" * 32, "encryptionScheme": "none", "x-t
 """What the htsget client of Python, the GA4GH suite, and proxies add."""
 
 INDEX_SUFFIXES = (".bai", ".csi", ".tbi", ".crai")
-
-_BEGINNINGS = {"BAM": b"BAM\1", "CRAM": b"CRAM", "VCF": b"##fileformat=VCF", "BCF": b"BCF\2"}
 
 
 def refuses(site: Site, query: Mapping[str, object], error: str) -> None:
@@ -54,8 +53,8 @@ def format_honoured(site: Site) -> None:
     """The data are in the format that was asked for."""
     for data, format in site.forms():
         fetched = site.fetch(site.ticket(data, {"format": format, "class": "header"}))
-        found = _beginning(fetched.data)
-        right = found.startswith(_BEGINNINGS[format])
+        found = beginning(fetched.data)
+        right = found.startswith(BEGINNINGS[format])
         require(right, f"{fetched.ticket.answer}, and what it leads to begins with {found!r}")
 
 
@@ -136,13 +135,3 @@ def head_of_tickets(site: Site) -> None:
             require(head.status == got.status, f"{head}, and GET {got.status}")
             same = head.media_type == got.media_type
             require(same, f"{head} as {head.media_type!r}, and GET as {got.media_type!r}")
-
-
-def _beginning(data: bytes) -> bytes:
-    """The first bytes of a file, without its compression."""
-    if data[:2] != b"\x1f\x8b":
-        return data[:16]
-    try:
-        return zlib.decompressobj(wbits=31).decompress(data, 16)
-    except zlib.error as error:
-        raise Failed(f"the data are no gzip: {error}") from None

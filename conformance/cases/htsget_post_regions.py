@@ -55,9 +55,9 @@ def body(format: str, wanted: list[Region]) -> Mapping[str, object]:
 
 def _complete(site: Site, data: DataObject, format: str, wanted: list[Region]) -> None:
     """Raise `Failed` unless all records that overlap a region are in the answer."""
-    records = site.truth(data, format).records
-    expected = [each for each in records if any(region.holds(each) for region in wanted)]
-    missing = lost(ask(site, data, format, wanted).texts, expected)
+    truth = site.truth(data, format)
+    expected = {id(each): each for region in wanted for each in truth.within(region)}
+    missing = lost(ask(site, data, format, wanted).texts, expected.values())
     asked = ", ".join(map(str, wanted))
     require(not missing, f"{data} as {format}: {len(missing)} of {len(expected)} lost of {asked}")
 

@@ -1,16 +1,19 @@
 """What a file holds and what a region asks for: the judgement that cases rest on."""
 
+import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import pysam
 import pytest
 
-from conformance import bgzf, regions
+from conformance import bgzf, records, regions
 from conformance.records import (
     EOF_MARKERS,
     Record,
     Records,
     Region,
+    TooLarge,
     Undecodable,
     decode,
     digest,
@@ -154,6 +157,44 @@ def test_a_file_without_its_marker_can_be_read_and_a_cut_one_cannot(reads: Path)
         decode(b"", "BAM")
     with pytest.raises(Undecodable):
         decode(b"<html>", "VCF")
+
+
+def test_only_what_the_server_sent_is_opened(tmp_path: Path) -> None:
+    named, other = tmp_path / "named.fa", tmp_path / "other.fa"
+    named.write_text(">a\nACGTACGTACGT\n")
+    other.write_text(">b\nACGT\n")
+    line = "read\t0\ta\t1\t60\t8M\t*\t0\t0\tACGTACGT\tIIIIIIII"
+    header = pysam.AlignmentHeader.from_text(f"@SQ\tSN:a\tLN:12\tUR:{named}\n")
+    path = tmp_path / "reads.cram"
+    with pysam.AlignmentFile(str(path), "wc", header=header, reference_filename=str(named)) as out:
+        out.write(pysam.AlignedSegment.fromstring(line, header))
+    bare = [line.replace("ACGTACGT\tIIIIIIII", "*\t*")]
+    for reference in (None, other):
+        found = decode(path.read_bytes(), "CRAM", reference)
+        assert (found.texts, found.bases) == (bare, False)
+    found = decode(path.read_bytes(), "CRAM", named)
+    assert found.bases
+    assert found.texts[0].startswith(line)
+    ticket = f'{{"htsget": {{"urls": [{{"url": "file://{path}"}}]}}}}'.encode()
+    for sent in (ticket, gzip.compress(ticket), b"@SQ\tSN:a\tLN:12\n"):
+        with pytest.raises(Undecodable, match="begins with"):
+            decode(sent, "BAM")
+
+
+def test_what_unpacks_to_too_much_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "LARGEST_TEXT", 10**6)
+    header = VARIANTS[: VARIANTS.index("a\t0")]
+    with pytest.raises(TooLarge):
+        decode(gzip.compress(header.encode() + b"#" * 2 * 10**6), "VCF")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bytes])
+def test_variants_may_be_packed_by_gzip_or_not_at_all(pack: Callable[[bytes], bytes]) -> None:
+    data = pack(VARIANTS.encode())
+    assert len(decode(data, "VCF").texts) == 6
+    if data[:1] == b"\x1f":
+        with pytest.raises(Undecodable):
+            decode(data[:-20], "VCF")
 
 
 def test_regions_to_ask_for(reads: Path) -> None:
