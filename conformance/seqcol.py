@@ -19,6 +19,9 @@ LOOKED_AT = 3
 BASE = ("lengths", "names", "sequences")
 """The attributes of the base schema."""
 
+STANDARD = frozenset({*BASE, "name_length_pairs", "sorted_name_length_pairs", "sorted_sequences"})
+"""The attributes that the specification describes; others may be encoded in their own way (5)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Collection:
@@ -65,7 +68,7 @@ class Collections:
     @cached_property
     def offered(self) -> bool:
         """Whether the server has the protocol: it tells of it, or has a list."""
-        return bool(self._schema) or self.listed.status == 200
+        return bool(self._schema or _object(self.listed))
 
     @cached_property
     def _schema(self) -> Mapping[str, Any]:
@@ -95,6 +98,14 @@ class Collections:
             return frozenset({"names", "sequences"})
         unknown = qualifier == "transient" and not self._schema
         return frozenset({"sorted_name_length_pairs"} if unknown else ())
+
+    @property
+    def transient(self) -> frozenset[str]:
+        """The attributes that are transient. Raises `Skipped` when there are none."""
+        found = self.qualified("transient")
+        if not found:
+            raise Skipped("no attribute is transient")
+        return found
 
     @property
     def hidden(self) -> frozenset[str]:

@@ -10,16 +10,21 @@ from typing import Any
 from urllib.parse import quote
 
 from conformance.case import Failed, Skipped
-from conformance.http import Answer, Client
+from conformance.http import Answer, Client, Unreachable
 
 LOOKED_AT = 3
 """So many sequences are looked at; the first, which are the shortest where lengths are known."""
+
+MOST_RESIDUES = 1 << 26
+"""Residues of all that are looked at, for they are fetched some twenty times; longer ones are not,
+by the lengths in their metadata."""
 
 SHORTEST = 40
 """Residues that a sequence needs for parts of it to be asked for."""
 
 JSON_TYPE = re.compile(r"application/vnd\.ga4gh\.refget\.v[12]\.\d+\.\d+\+json")
 TEXT_TYPE = re.compile(r"text/vnd\.ga4gh\.refget\.v[12]\.\d+\.\d+\+plain")
+_VERSION = re.compile(r"[12]\.\d+\.\d+")
 
 _FORMS = {
     "md5": re.compile(r"(?:md5:)?([0-9a-fA-F]{32})"),
@@ -77,7 +82,37 @@ class Sequences:
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """The ids that are looked at, circular ones first."""
-        return tuple(dict.fromkeys((*self._circular[:1], *self._ids())))[:LOOKED_AT]
+        return self._chosen[0]
+
+    @property
+    def why_none(self) -> str:
+        """Why there are no ids to look at."""
+        return self._chosen[1] or "no id of a sequence is known"
+
+    @cached_property
+    def _chosen(self) -> tuple[tuple[str, ...], str]:
+        chosen: list[str] = []
+        room, why = MOST_RESIDUES, ""
+        for name in dict.fromkeys((*self._circular[:1], *self._ids())):
+            length = self._stated_length(name)
+            if length > room:
+                why = f"{name} has {length} residues, which are too many to be fetched"
+                continue
+            chosen.append(name)
+            room -= length
+            if len(chosen) == LOOKED_AT:
+                break
+        return tuple(chosen), why
+
+    def _stated_length(self, name: str) -> int:
+        """The length in a sequence's metadata; 0 where it is not told."""
+        try:
+            document = self.get(name, below="/metadata").expect(200).json()
+        except (Failed, Unreachable):
+            return 0
+        metadata = document.get("metadata") if isinstance(document, dict) else None
+        length = metadata.get("length") if isinstance(metadata, dict) else None
+        return length if isinstance(length, int) else 0
 
     @cached_property
     def service_info(self) -> Answer:
@@ -87,7 +122,7 @@ class Sequences:
     @cached_property
     def offered(self) -> bool:
         """Whether the server has the protocol: it tells of it, or has one of the ids."""
-        return self.service_info.status != 404 or bool(self._known[0])
+        return self._document is not None or bool(self._known[0])
 
     @cached_property
     def abilities(self) -> Mapping[str, Any]:
@@ -96,12 +131,17 @@ class Sequences:
 
     def block(self, name: str) -> Mapping[str, Any]:
         """A block of service-info; empty when there is none."""
+        block = (self._document or {}).get(name)
+        return block if isinstance(block, dict) else {}
+
+    @cached_property
+    def _document(self) -> Mapping[str, Any] | None:
+        """What service-info tells; None where it does not, be it with a page for people."""
         try:
             document = self.service_info.expect(200).json()
         except Failed:
-            return {}
-        block = document.get(name) if isinstance(document, dict) else None
-        return block if isinstance(block, dict) else {}
+            return None
+        return document if isinstance(document, dict) else None
 
     def announces(self, algorithm: str) -> bool:
         """Whether service-info names a digest algorithm."""
@@ -121,8 +161,13 @@ class Sequences:
         stated = self.block("service").get("supported_api_versions")
         if isinstance(stated, list):
             full = (each if each.count(".") > 1 else f"{each}.0" for each in map(str, stated))
-            found += [each for each in full if each not in found]
+            found += [each for each in full if _VERSION.fullmatch(each) and each not in found]
         return tuple(found)
+
+    @property
+    def is_old(self) -> bool:
+        """Whether version 1 alone is offered, which has no namespaces."""
+        return bool(self.block("service")) and not any(each[0] == "2" for each in self.versions)
 
     def known(self, shortest: int = 0) -> tuple[Sequence, ...]:
         """The sequences that were got and proved, of that length at least. Raises `Skipped` when
@@ -133,8 +178,19 @@ class Sequences:
         return tuple(found)
 
     @cached_property
+    def in_ranges(self) -> tuple[Sequence, ...]:
+        """Those of which parts come by Range. Raises `Skipped` where the server ignores it, as it
+        may."""
+        asked = {"Range": "bytes=10-19"}
+        known = self.known(SHORTEST)
+        found = [each for each in known if self.get(each.id, headers=asked).status == 206]
+        if not found:
+            raise Skipped("the server ignores Range")
+        return tuple(found)
+
+    @cached_property
     def _known(self) -> tuple[list[Sequence], str]:
-        found, why = [], "" if self.ids else "no id of a sequence is known"
+        found, why = [], "" if self.ids else self.why_none
         for name in self.ids:
             answer = self.get(name)
             if answer.status != 200:

@@ -26,11 +26,15 @@ UNKNOWN = digests(b"THIS SEQUENCE IS KNOWN TO NOBODY")
 @case("refget.sequence.md5", MUST, ALGORITHMS)
 def md5(site: Site) -> None:
     """A sequence is found by its MD5, and what is sent has that MD5."""
-    if not site.refget.ids:
-        raise Skipped("no id of a sequence is known")
-    for name in site.refget.ids:
-        answer = site.refget.get(name).expect(200)
-        residues = normal(answer.body)
+    described = {*site.dataset.sequences, *site.dataset.circular}
+    answers = {name: site.refget.get(name) for name in site.refget.ids}
+    for name in [each for each in answers if each not in described]:
+        if answers[name].status == 404:  # nobody said that what reads are aligned to is here
+            del answers[name]
+    if not answers:
+        raise Skipped(site.refget.why_none)
+    for name, answer in answers.items():
+        residues = normal(answer.expect(200).body)
         sequence = Sequence(name, residues, digests(residues), None)
         require(is_proved(sequence), f"{answer} with another sequence")
         _same(site, replace(sequence, id=sequence.digests["md5"]))
@@ -45,6 +49,7 @@ def md5_upper_case(site: Site) -> None:
 @case("refget.sequence.md5-namespace", SHOULD, NAMESPACES)
 def md5_namespace(site: Site) -> None:
     """`md5:` before an MD5 is the same id."""
+    _version_2(site)
     _each(site, lambda sequence: f"md5:{sequence.digests['md5']}")
 
 
@@ -65,6 +70,7 @@ def ga4gh_namespace(site: Site) -> None:
 @case("refget.sequence.escaped-namespace", SHOULD, "RFC 3986, 2.1 Percent-Encoding")
 def escaped_namespace(site: Site) -> None:
     """The colon behind a namespace may be sent as `%3A`."""
+    _version_2(site)
     named = "ga4gh" if site.refget.announces("ga4gh") else "md5"
     _each(site, lambda sequence: f"{named}%3A{sequence.digests[named]}")
 
@@ -137,7 +143,7 @@ def bare(site: Site) -> None:
 @case("refget.sequence.content-type", MUST, "refget 2.0.0, Protocol essentials")
 def content_type(site: Site) -> None:
     """Content-Type says text: refget's own, or plain."""
-    for answer, found in _whole(site):
+    for answer, found in _own(site):
         kind = answer.media_type
         require(kind == "text/plain" or bool(TEXT_TYPE.fullmatch(kind)), f"{answer} as {found}")
 
@@ -145,14 +151,14 @@ def content_type(site: Site) -> None:
 @case("refget.sequence.media-type", SHOULD, f"{CLAUSE}: Default encoding")
 def media_type(site: Site) -> None:
     """The media type is refget's, with its version, where the client does not ask for another."""
-    for answer, found in _whole(site):
+    for answer, found in _own(site):
         require(answer.media_type != "text/plain", f"{answer} as {found}")
 
 
 @case("refget.sequence.charset", MUST, "refget 2.0.0, Protocol essentials")
 def charset(site: Site) -> None:
     """The character set, where Content-Type names one, is US-ASCII."""
-    for answer, found in _whole(site):
+    for answer, found in _own(site):
         named = re.search(r"charset=\"?([^\";,\s]*)", str(found), re.IGNORECASE)
         require(named is None or named[1].lower() == "us-ascii", f"{answer} as {found}")
 
@@ -166,7 +172,7 @@ def no_content_coding(site: Site) -> None:
         require(coding == "identity", f"{answer} with Content-Encoding: {coding}")
 
 
-@case("refget.sequence.content-length", SHOULD, "refget compliance suite 2.0.0, Content-Length")
+@case("refget.sequence.content-length", MAY, "refget compliance suite 2.0.0, Content-Length")
 def content_length(site: Site) -> None:
     """Content-Length is the number of residues."""
     for sequence in site.refget.known():
@@ -177,16 +183,16 @@ def content_length(site: Site) -> None:
 
 @case("refget.sequence.head", SHOULD, "RFC 9110, 9.3.2 HEAD")
 def head(site: Site) -> None:
-    """HEAD is answered as GET is, without the body."""
+    """HEAD is answered as GET is, without the body; it may leave the length out."""
     for sequence in site.refget.known():
         answer = site.refget.get(sequence.id, method="HEAD").expect(200)
         like = site.refget.get(sequence.id)
-        for name in ("content-type", "content-length"):
-            found = answer.headers.get(name)
-            require(
-                found == like.headers.get(name),
-                f"{answer} with {name} {found}, GET with {like.headers.get(name)}",
-            )
+        kind = answer.headers.get("content-type")
+        wanted = like.headers.get("content-type")
+        require(kind == wanted, f"{answer} with content-type {kind}, GET with {wanted}")
+        length = answer.headers.get("content-length", str(len(like.body)))
+        complaint = f"{answer} with content-length {length}, GET with {len(like.body)} bytes"
+        require(length == str(len(like.body)), complaint)
 
 
 # -- what clients accept -------------------------------------------------------------------------
@@ -286,6 +292,14 @@ def _whole(site: Site) -> Iterable[tuple[Answer, str | None]]:
         yield answer, answer.headers.get("content-type")
 
 
+def _own(site: Site) -> Iterable[tuple[Answer, str | None]]:
+    """The same, where the server answers itself. Raises `Skipped` where it leads to a store."""
+    own = [each for each in _whole(site) if each[0].url.startswith(site.endpoint("sequence"))]
+    if not own:
+        raise Skipped("sequences come from elsewhere, by redirects")
+    return own
+
+
 def _each(site: Site, name: Callable[[Sequence], str]) -> None:
     for sequence in site.refget.known():
         _same(site, replace(sequence, id=name(sequence)))
@@ -302,6 +316,11 @@ def _accepted(site: Site, types: Iterable[str]) -> None:
     for each in types:
         answer = site.refget.get(sequence.id, "start=0&end=1", {"Accept": each})
         require(answer.status in (200, 206), f"{answer} to Accept: {each}")
+
+
+def _version_2(site: Site) -> None:
+    if site.refget.is_old:
+        raise Skipped("the server has version 1 only, which has no namespaces")
 
 
 def _announced(site: Site, algorithm: str) -> None:

@@ -170,9 +170,16 @@ def _asked(answer: Answer) -> Answer:
 
 
 def _answers(site: Site) -> Iterator[Answer]:
-    yield _asked(_get(site, site.seqcol.known[0], site.seqcol.known[-1]))
-    for _, _, answer in _variants(site):
-        yield answer
+    """Comparisons in both ways, or the one that is offered. Raises `Skipped` when none is."""
+    got = _get(site, site.seqcol.known[0], site.seqcol.known[-1])
+    if got.status not in _NOT_OFFERED:
+        yield got.expect(200)
+    try:
+        for _, _, answer in _variants(site):
+            yield answer
+    except Skipped:
+        if got.status != 200:
+            raise
 
 
 def _variants(site: Site) -> Iterator[tuple[Collection, dict[str, Any], Answer]]:
@@ -201,7 +208,9 @@ def _posted(collection: Collection) -> dict[str, Any]:
     arrays = {name: each for name, each in found.items() if isinstance(each, list)}
     if {*arrays} != {*base}:
         raise Skipped(f"{collection.digest} has not all of names, lengths and sequences")
-    return _with_pairs({name: each[:_MOST_POSTED] for name, each in arrays.items()})
+    few = {name: each[:_MOST_POSTED] for name, each in arrays.items()}
+    derived = {"name_length_pairs", "sorted_sequences"} & {*level2}
+    return _with_pairs({**few, **{name: [] for name in derived}})
 
 
 def _values(site: Site, collection: Collection) -> dict[str, Any]:
@@ -211,11 +220,12 @@ def _values(site: Site, collection: Collection) -> dict[str, Any]:
 
 
 def _with_pairs(b: Mapping[str, list[Any]]) -> dict[str, Any]:
-    return {
-        **b,
+    """With what follows from the rest, as far as it is there."""
+    made = {
         "name_length_pairs": pairs(b["names"], b["lengths"]),
         "sorted_sequences": sorted(b["sequences"]),
     }
+    return {name: made.get(name, value) for name, value in b.items()}
 
 
 def _part(answer: Answer, name: str) -> Mapping[str, Any]:

@@ -11,7 +11,6 @@ from conformance.http import Client
 from conformance.run import run
 from conformance.sequences import Sequence, digests, is_proved, normal
 from tests.conformance.broken_server import BrokenServer, Request, Response, Sound
-from tests.conformance.defects.refget_service_info import nothing_of_refget
 
 ACGT = {
     "md5": "f1f8f4bf413b16ad135722aa4591043e",
@@ -101,25 +100,3 @@ def test_ids_are_found_in_collections_where_there_are_no_reads(
         "the description names no circular sequence",
     )
     assert Outcome.FAILED not in {outcome for outcome, _ in found.values()}
-
-
-def test_version_1_alone_is_judged_by_version_1(broken: BrokenServer, dataset: Dataset) -> None:
-    def old(request: Request, sound: Sound) -> Response:
-        if "v2.0.0" in request.headers.get("accept", "") and "," not in request.headers["accept"]:
-            return replace(sound(request), status=406)
-        answer = nothing_of_refget.defect(request, sound)
-        if request.path != "/sequence/service-info" or answer.status != 200:
-            return answer
-        return answer.holding(
-            b'{"service":{"circular_supported":true,"algorithms":["md5","trunc512"],'
-            b'"subsequence_limit":null,"supported_api_versions":["1.0.0"]}}'
-        )
-
-    broken.defect = old
-    found = outcomes(broken, dataset)
-    wrong = {name: why for name, (outcome, why) in found.items() if outcome == Outcome.FAILED}
-    assert wrong == {}
-    assert found["refget.service-info.fields"] == (
-        Outcome.SKIPPED,
-        "the server has version 1 only",
-    )

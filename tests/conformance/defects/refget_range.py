@@ -77,8 +77,10 @@ def malformed_range_ignored(request: Request, sound: Sound) -> Response:
 
 @breaks("refget.range.unit")
 def any_unit(request: Request, sound: Sound) -> Response:
-    other = request.headers.get("range", "bytes")[:5] != "bytes"
-    return sound(without_header(request, "range") if other else request)
+    text = request.headers.get("range", "")
+    if not text.startswith("units="):
+        return sound(request)
+    return sound(replace(request, headers={**request.headers, "range": f"bytes={text[6:]}"}))
 
 
 @breaks("refget.range.backwards")
