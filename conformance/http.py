@@ -1,19 +1,26 @@
 """The HTTP client of the suite: it adds nothing to a request and hides nothing of an answer."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError, IncompleteRead, ProtocolError, ReadTimeoutError
 
-from conformance.case import Failed
-from conformance.redaction import Redaction
+from conformance.case import Failed, Skipped
+from conformance.redaction import TELLING, Redaction
 
-LONGEST_BODY = 2**31
-"""Bytes of an answer that are read; more is a failure."""
+LONGEST_BODY = 2**30
+"""Bytes of an answer that are read; cases that would need more are skipped."""
+
+LONGEST_DOCUMENT = 2**26
+"""Bytes of an answer that are read as JSON, which may take many times as much memory."""
+
+LONGEST_SECONDS = 600.0
+"""How long the body of an answer may take, for servers that send it drop by drop."""
 
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -47,9 +54,11 @@ class Answer:
 
     def json(self) -> Any:  # noqa: ANN401 - whatever it is
         """The body as JSON. Raises `Failed` when it is none."""
+        if len(self.body) > LONGEST_DOCUMENT:
+            raise Failed(f"{self} with {len(self.body)} bytes, too many for JSON")
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Failed(f"{self}: the body is no JSON: {self.body[:80]!r}") from None
 
     def expect(self, *statuses: int) -> "Answer":
@@ -67,7 +76,12 @@ class Client:
     """Sends requests one at a time and notes each, without what may be secret, for the report."""
 
     def __init__(
-        self, timeout: float = 30.0, ca: str | None = None, *, verify: bool = True
+        self,
+        timeout: float = 30.0,
+        ca: str | None = None,
+        *,
+        verify: bool = True,
+        longest: float = LONGEST_SECONDS,
     ) -> None:
         self._pool = urllib3.PoolManager(
             timeout=urllib3.Timeout(timeout),
@@ -75,6 +89,7 @@ class Client:
             ca_certs=ca,
             cert_reqs="CERT_REQUIRED" if verify else "CERT_NONE",
         )
+        self._longest = longest
         self._noted: list[str] = []
         self.redaction = Redaction()
 
@@ -84,7 +99,7 @@ class Client:
         return noted
 
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
-        """GET, with these headers alone; redirects are followed, and headers kept within a host."""
+        """GET, with these headers alone, after redirects; tokens are kept within a host."""
         return self.request("GET", url, headers)
 
     def request(
@@ -96,19 +111,21 @@ class Client:
         *,
         everywhere: bool = False,
     ) -> Answer:
-        """An answer, after redirects; `everywhere`: other hosts are sent the headers too, as those
-        of data blocks are. Raises `Unreachable`."""
+        """An answer, after redirects; `everywhere`: other hosts are sent headers that say who asks,
+        too, as those of data blocks are. Raises `Unreachable`; `Skipped` when it is too long."""
         sent = dict(headers or {})
-        for _ in range(_MOST_REDIRECTS):
+        for _ in range(_MOST_REDIRECTS + 1):
             answer = self._once(method, url, sent, body)
             place = answer.headers.get("location")
             if answer.status not in _REDIRECTS or place is None:
                 return answer
-            target = urljoin(url, place)
-            if not everywhere and urlsplit(target).netloc != urlsplit(url).netloc:
-                sent = {name: value for name, value in sent.items() if name != "Authorization"}
+            target = _target(answer, place)
+            if not everywhere and _leaves(urlsplit(url), urlsplit(target)):
+                sent = {name: value for name, value in sent.items() if not TELLING.search(name)}
             self.redaction.learn_redirect(url, target)
             url = target
+            if answer.status == 303 and method != "HEAD":
+                method, body = "GET", None
         raise Unreachable(f"{method} {shown(url)}: more than {_MOST_REDIRECTS} redirects")
 
     def _once(
@@ -122,7 +139,7 @@ class Client:
                 ProtocolError
             ):  # it had closed a connection that was kept: all may be asked twice
                 response = self._begun(method, url, headers, body)
-            received = b"".join(_pieces(response))
+            received = b"".join(self._pieces(response))
         except (HTTPError, ValueError, OSError) as error:
             self._noted.append(f"{method} {shown(url)} broke")
             kind = Broken if isinstance(error, _BROKEN) else Unreachable
@@ -147,28 +164,49 @@ class Client:
             decode_content=False,
         )
 
+    def _pieces(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        total, end = 0, time.monotonic() + self._longest
+        while piece := response.read1(_PIECE):  # what is there: more may be long in coming
+            total += len(piece)
+            if total > LONGEST_BODY:
+                response.close()
+                raise Skipped(f"an answer of more than {LONGEST_BODY} bytes")
+            if time.monotonic() > end:
+                response.close()
+                raise ProtocolError(f"the answer is not whole after {self._longest:g} seconds")
+            yield piece
+        response.release_conn()
+
 
 def shown(url: str) -> str:
     """A URL as reports may show it: long paths and what data URIs hold are left out, for they may
     be all that is needed to fetch data."""
     if url.startswith("data:"):
         return f"{url[: url.find(',') + 1]}…"
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "what is no URL"
     path = parts.path if len(parts.path) <= 100 else f"{parts.path[:24]}…"
     query = f"?{parts.query}" if parts.query else ""
     return f"{path}{query if len(query) <= 200 else '?…'}" or "/"
 
 
-def _pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    total = 0
+def _target(answer: Answer, place: str) -> str:
+    """Where an answer sends us. Raises `Broken` when that is no http(s) URL."""
     try:
-        for piece in response.stream(_PIECE):
-            total += len(piece)
-            if total > LONGEST_BODY:
-                raise Failed(f"an answer of more than {LONGEST_BODY} bytes")
-            yield piece
-    finally:
-        response.release_conn()
+        target = urljoin(answer.url, place)
+        if urlsplit(target).scheme in ("http", "https"):
+            return target
+    except ValueError:
+        pass
+    raise Broken(f"{answer}, and leads to no http(s) URL: {place[:80]!r}")
+
+
+def _leaves(source: SplitResult, target: SplitResult) -> bool:
+    """Whether a redirect leads to another host, or from https to what all can read."""
+    other = source.netloc != target.netloc
+    return other or (source.scheme == "https" and target.scheme != "https")
 
 
 def _reason(error: Exception) -> str:

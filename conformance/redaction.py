@@ -8,7 +8,9 @@ from urllib.parse import urljoin, urlsplit
 LONGEST_MESSAGE = 4000
 """Characters of a message that are kept."""
 
-_TELLING = re.compile(r"auth|token|key|secret|cookie|credential|signature|session", re.IGNORECASE)
+TELLING = re.compile(r"auth|token|key|secret|cookie|credential|signature|session", re.IGNORECASE)
+"""Found in the names of headers that say who asks."""
+
 _SHORTEST_TOKEN = 4
 _FRAGMENT = 12
 _LONG_RUN = re.compile(r"[\w%+/=.~:?&#@,;-]{120,}")
@@ -31,7 +33,7 @@ class Redaction:
         """The values of headers that say who asks are secrets, unless they are but a word."""
         for name, value in headers.items():
             token = value.strip().rpartition(" ")[2]
-            if _TELLING.search(name) and len(token) >= _FRAGMENT:
+            if TELLING.search(name) and len(token) >= _FRAGMENT:
                 self._tokens.add(token)
 
     def learn_ticket(self, url: str, body: bytes) -> None:

@@ -6,7 +6,7 @@ import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote_to_bytes, urljoin
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 from conformance.case import Failed
 from conformance.http import Answer, Client
@@ -58,11 +58,18 @@ def fetch_block(client: Client, block: Block) -> bytes:
 def _block(entry: object, answer: Answer) -> Block:
     if not isinstance(entry, dict) or not isinstance(entry.get("url"), str):
         raise Failed(f"{answer}: an entry of urls has no url")
+    url = entry["url"]
+    if not url.startswith("data:"):
+        try:
+            url = urljoin(answer.url, url)
+            urlsplit(url)
+        except ValueError:
+            raise Failed(f"{answer}: an entry of urls has a url that is none") from None
     given = entry.get("headers")
     headers = given.items() if isinstance(given, dict) else ()
     kind = entry.get("class")
     return Block(
-        urljoin(answer.url, entry["url"]) if not entry["url"].startswith("data:") else entry["url"],
+        url,
         {str(name): str(value) for name, value in headers},
         str(kind).lower() if kind is not None else None,
     )
