@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 from conformance.case import Outcome
@@ -25,7 +26,11 @@ def junit_xml(report: Report) -> str:
 
 def _suite(group: Part, report: Report) -> ET.Element:
     started = f"{group.results[0].started:%Y-%m-%dT%H:%M:%S}"
-    about = {"name": _text(group.name), "timestamp": started, "hostname": _text(report.url)}
+    about = {
+        "name": _text(group.name),
+        "timestamp": started,
+        "hostname": _text(urlsplit(report.url).netloc),
+    }
     suite = ET.Element("testsuite", {**about, **_counted(group.results)})
     properties = {
         "url": report.url,
