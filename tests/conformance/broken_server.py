@@ -1,11 +1,13 @@
 """A sound server with one defect: what it answers is changed on the way, as a defect says."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import urllib3
@@ -109,6 +111,15 @@ class BrokenServer:
         )
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *whose: Any) -> None:
+        """Clients that leave are no errors."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(*whose)
+
+
 @contextmanager
 def broken_server(sound_url: str) -> Iterator[BrokenServer]:
     """A server whose defect can be set, from when it accepts connections until the block ends."""
@@ -146,8 +157,7 @@ def broken_server(sound_url: str) -> Iterator[BrokenServer]:
 
     for method in ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE"):
         setattr(Handler, f"do_{method}", Handler._serve)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
+    with _Server(("127.0.0.1", 0), Handler) as server:
         broken.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()

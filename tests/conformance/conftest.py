@@ -14,8 +14,11 @@ from conformance import records, site
 from conformance.dataset import Dataset, load_dataset
 from conformance.description import DEMO
 from conformance.records import Records
-from tests.conformance.broken_server import BrokenServer, broken_server
+from tests.conformance.broken_server import BrokenServer, Response, broken_server, no_defect
 from tests.support.processes import ROOT, environment, eventually
+
+FEW = ("--only", "htsget.ticket.single-key", "--only", "htsget.ticket.content-type")
+"""Arguments: two cases, which ask for one ticket each."""
 
 MOST_KEPT = 400
 """Decoded answers; a run of all cases has some two hundred."""
@@ -74,3 +77,24 @@ def decoded_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(site, "decode", decode)
         yield
+
+
+@pytest.fixture
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CONFORMANCE_TOKEN", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def sound(broken: BrokenServer) -> str:
+    """The URL of the demo."""
+    broken.defect = no_defect
+    return broken.url
+
+
+@pytest.fixture
+def empty() -> Iterator[BrokenServer]:
+    """A server that has nothing."""
+    with broken_server("http://127.0.0.1:9") as server:
+        server.defect = lambda *_: Response(404, {"content-type": "text/plain"}, b"no such thing")
+        yield server

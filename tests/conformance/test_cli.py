@@ -1,24 +1,17 @@
 """The command: what it takes, what it says, and the status it ends with."""
 
-import argparse
 import json
-import re
-import shutil
 import signal
-import ssl
 import subprocess
 import sys
 import threading
 import tomllib
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pysam
 import pytest
 
-from conformance.arguments import add_arguments
 from conformance.case import Requirement
 from conformance.cases import CASES
 from conformance.cli import main
@@ -31,33 +24,11 @@ from tests.conformance.broken_server import (
     Request,
     Response,
     Sound,
-    broken_server,
-    no_defect,
 )
+from tests.conformance.conftest import FEW
 from tests.support.processes import ROOT, environment
 
-FEW = ("--only", "htsget.ticket.single-key", "--only", "htsget.ticket.content-type")
-
-
-@pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CONFORMANCE_TOKEN", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def sound(broken: BrokenServer) -> str:
-    """The URL of the demo."""
-    broken.defect = no_defect
-    return broken.url
-
-
-@pytest.fixture
-def empty() -> Iterator[BrokenServer]:
-    """A server that has nothing."""
-    with broken_server("http://127.0.0.1:9") as server:
-        server.defect = lambda *_: Response(404, {"content-type": "text/plain"}, b"no such thing")
-        yield server
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 
 def two_keys(request: Request, sound: Sound) -> Response:
@@ -206,94 +177,6 @@ def test_what_is_named_is_judged_though_it_is_not_there(
     assert "GET /reads/a/b" in capsys.readouterr().out
 
 
-# -- the connection ----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of this machine, with its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl to make a certificate")
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-keyout", str(path), "-out", str(path.with_suffix(".crt"))]
-    subprocess.run([*make, *names, *files], check=True, capture_output=True)
-    with path.open("a") as both:
-        both.write(path.with_suffix(".crt").read_text())
-    return path
-
-
-class HasNothing(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_error(404)
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
-
-@pytest.fixture
-def https(certificate: Path) -> Iterator[str]:
-    """The URL of a server with a certificate that nobody knows."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
-    with HTTPServer(("127.0.0.1", 0), HasNothing) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"https://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-def test_certificates(https: str, certificate: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = [https, "--reads", "a", *FEW, "--quiet"]
-    assert main(asked) == 2
-    assert "its certificate is not trusted" in capsys.readouterr().err
-    assert main([*asked, "--ca", str(certificate)]) == 1
-    assert main([*asked, "--insecure"]) == 1
-    out, err = capsys.readouterr()
-    assert out.count("2 failures") == 2
-    assert err == ""
-
-
-def test_http_where_https_is_asked_for(
-    empty: BrokenServer, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([empty.url.replace("http", "https")]) == 2
-    assert "it speaks no TLS" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("way", ["file", "environment"])
-def test_tokens_are_sent_and_not_told(
-    empty: BrokenServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    way: str,
-) -> None:
-    token, heard = "correct-horse-battery-staple", set()
-
-    def hears(request: Request, _: Sound) -> Response:
-        heard.add(request.headers.get("authorization"))
-        said = f"I heard {request.headers.get('authorization')}"
-        return Response(200, {}, said.encode())
-
-    empty.defect = hears
-    arguments = []
-    if way == "file":
-        (tmp_path / "token").write_text(f"{token}\n")
-        arguments = ["--token-file", str(tmp_path / "token")]
-    else:
-        monkeypatch.setenv("CONFORMANCE_TOKEN", token)
-    page = tmp_path / "page.html"
-    main([empty.url, "--reads", "a", *FEW, *arguments, "--html", str(page), "--verbose"])
-    assert f"Bearer {token}" in heard
-    out, err = capsys.readouterr()
-    assert "I heard Bearer [token]" in out
-    assert token not in out + err + page.read_text()
-
-
 # -- reports -------------------------------------------------------------------------------------
 
 
@@ -406,6 +289,14 @@ def test_the_list_of_cases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out.startswith("### htsget 1.3\n")
 
 
+def test_the_servers_command_line_loads_no_library_of_the_suite() -> None:
+    code = "import sys, server.cli; print(sorted({'pysam', 'rich', 'urllib3'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
 def test_a_digest_is_what_a_description_takes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -421,63 +312,3 @@ def test_a_digest_is_what_a_description_takes(
     (tmp_path / "data.toml").write_text(f'[[reads]]\nid = "some"\n{said}')
     (described,) = load_dataset(tmp_path / "data.toml").objects
     assert described.truths["BAM"].digest == read(path, "BAM").digest
-
-
-def test_the_description_in_the_document_is_one(
-    tmp_path: Path, sound: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = (ROOT / "docs" / "conformance.md").read_text()
-    example = text.partition("```toml\n")[2].partition("```")[0]
-    (tmp_path / "theirs.toml").write_text(example)
-    (tmp_path / "NA12878.bam").touch()
-    described = load_dataset(tmp_path / "theirs.toml", "token")
-    reads, variants = described.objects
-    assert reads.truths["BAM"].path == tmp_path / "NA12878.bam"
-    assert variants.formats == ("VCF", "BCF")
-    assert described.controlled is not None
-    assert described.controlled.other is not None
-    assert set(described.paths) == {"reads", "variants", "sequence", "collections"}
-    assert described.sequences
-    assert described.circular
-    assert described.collections
-    assert main([sound, "--data", str(tmp_path / "theirs.toml"), *FEW, "--quiet"]) == 1
-
-
-@pytest.mark.parametrize("document", ["docs/conformance.md", "docs/cli.md", "README.md"])
-def test_options_in_the_documents_exist(document: str) -> None:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    known = {option for action in parser._actions for option in action.option_strings}
-    lines = (ROOT / document).read_text().splitlines()
-    blocks = "\n".join(
-        line
-        for line in lines
-        if "conformance" in line or line.startswith(" " * 20) or document.endswith("nce.md")
-    )
-    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", blocks))
-    assert options <= known
-
-
-def test_a_token_is_for_all_where_nothing_is_controlled(
-    empty: BrokenServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    heard: list[str | None] = []
-
-    def hears(request: Request, _: Sound) -> Response:
-        heard.append(request.headers.get("authorization"))
-        return Response(404, {})
-
-    empty.defect = hears
-    (tmp_path / "data.toml").write_text('[[reads]]\nid = "a"')
-    (tmp_path / "token").write_text("a-token-for-all")
-    options = ["--data", str(tmp_path / "data.toml"), "--token-file", str(tmp_path / "token")]
-    assert main([empty.url, *options, *FEW, "--quiet"]) == 1
-    assert "Bearer a-token-for-all" in heard
-
-
-def test_the_servers_command_line_loads_no_library_of_the_suite() -> None:
-    code = "import sys, server.cli; print(sorted({'pysam', 'rich', 'urllib3'} & set(sys.modules)))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
-    )
-    assert done.stdout == "[]\n"
