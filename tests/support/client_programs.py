@@ -37,16 +37,17 @@ class Done:
 def run(*words: str | Path, **settings: str | Path) -> Done:
     """Run a client to its end, with `settings` and none of ours in its environment, away from the
     checkout: some write files where they are."""
-    done = subprocess.run(
-        [str(word) for word in words],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        env=client_environment(**settings),
-        cwd=tempfile.gettempdir(),
-        timeout=120,
-        check=False,
-    )
+    with tempfile.TemporaryDirectory(prefix="client-") as directory:
+        done = subprocess.run(
+            [str(word) for word in words],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=client_environment(**settings),
+            cwd=directory,
+            timeout=120,
+            check=False,
+        )
     return Done(done.returncode, done.stdout, done.stderr)
 
 
