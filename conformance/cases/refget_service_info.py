@@ -5,6 +5,7 @@ from typing import Any
 
 from conformance.case import Failed, Requirement, Skipped, case, require
 from conformance.sequences import JSON_TYPE
+from conformance.service_info import untold
 from conformance.site import Site
 
 MUST, SHOULD = Requirement.MUST, Requirement.SHOULD
@@ -28,16 +29,7 @@ def block(site: Site) -> None:
 @case("refget.service-info.fields", MUST, "GA4GH service-info 1.0.0, Service")
 def fields(site: Site) -> None:
     """`id`, `name`, `type`, `organization` and `version` are there, of the type that they have."""
-    document = _version_2(site)
-    found: dict[str, object] = {name: document.get(name) for name in ("id", "name", "version")}
-    for name, inner in (
-        ("type", ("group", "artifact", "version")),
-        ("organization", ("name", "url")),
-    ):
-        table = document.get(name)
-        for each in inner:
-            found[f"{name}.{each}"] = table.get(each) if isinstance(table, dict) else None
-    wrong = [name for name, value in found.items() if not isinstance(value, str) or not value]
+    wrong = untold(_version_2(site))
     require(not wrong, f"{site.refget.service_info}: not text: {', '.join(wrong)}")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from conformance.case import Failed, Requirement, Skipped, case, require
 from conformance.seqcol import BASE
+from conformance.service_info import untold
 from conformance.site import Site
 
 MUST, SHOULD = Requirement.MUST, Requirement.SHOULD
@@ -33,14 +34,7 @@ def schema(site: Site) -> None:
 @case("seqcol.service-info.fields", SHOULD, "GA4GH service-info 1.0.0, Service")
 def fields(site: Site) -> None:
     """`id`, `name`, `type`, `organization` and `version` are there, of the type that they have."""
-    document = _document(site)
-    found: dict[str, object] = {name: document.get(name) for name in ("id", "name", "version")}
-    nested = {"type": ("group", "artifact", "version"), "organization": ("name", "url")}
-    for name, inner in nested.items():
-        table = document.get(name)
-        for each in inner:
-            found[f"{name}.{each}"] = table.get(each) if isinstance(table, dict) else None
-    wrong = [name for name, value in found.items() if not isinstance(value, str) or not value]
+    wrong = untold(_document(site))
     require(not wrong, f"{site.seqcol.service_info}: not text: {', '.join(wrong)}")
 
 
