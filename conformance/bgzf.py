@@ -26,27 +26,36 @@ def blocks(data: bytes) -> Iterator[bytes]:
 
 def beginning(data: bytes, length: int = 16) -> bytes:
     """The first bytes of a file, without its compression; of broken gzip, none."""
-    return next(_unpacked(data, length), b"") if data[:2] == b"\x1f\x8b" else data[:length]
+    try:
+        return next(unpacked(data, length), b"") if is_gzip(data) else data[:length]
+    except ValueError:
+        return b""
 
 
 def unpacked_size(data: bytes, most: int) -> int:
-    """Bytes that gzip, in one member or many, holds as far as it can be read; no more than a piece
-    is held at a time, and few more than `most` are looked at."""
+    """Bytes that gzip, in one member or many, holds; a piece is held at a time, and few more than
+    `most` are looked at. Raises `ValueError` where it is broken or cut off."""
     total = 0
-    for piece in _unpacked(data, 1 << 20):
+    for piece in unpacked(data):
         total += len(piece)
         if total > most:
             break
     return total
 
 
-def _unpacked(data: bytes, size: int) -> Iterator[bytes]:
+def unpacked(data: bytes, size: int = 1 << 20) -> Iterator[bytes]:
+    """What gzip holds, in pieces. Raises `ValueError` where it is broken or cut off."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             while piece := file.read(size):
                 yield piece
-    except (OSError, EOFError, zlib.error):
-        return
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"truncated or broken: {error}") from None
+
+
+def is_gzip(data: bytes) -> bool:
+    """Whether the bytes begin as gzip, and so BGZF, does."""
+    return data[:2] == b"\x1f\x8b"
 
 
 def is_bgzf(data: bytes) -> bool:

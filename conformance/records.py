@@ -6,7 +6,6 @@ import os
 import re
 import tempfile
 import warnings
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -162,22 +161,26 @@ def digest(lines: Iterable[str]) -> str:
 
 
 def decode(data: bytes, format: str, reference: Path | None = None) -> Records:
-    """What a file holds that a server has sent: nothing else is opened, whatever it names. Raises
-    `Undecodable` and `TooLarge`."""
+    """What a file holds that a server has sent, in the format or the other one of its datatype:
+    nothing else is opened, whatever it names. Raises `Undecodable` and `TooLarge`."""
     first = bgzf.beginning(data)
-    if not first.startswith(BEGINNINGS[format]):  # htslib takes any format, and follows tickets
+    alike = ("BAM", "CRAM") if format in ("BAM", "CRAM") else ("VCF", "BCF")
+    found = next((each for each in alike if first.startswith(BEGINNINGS[each])), None)
+    if found is None:  # htslib takes any format, and follows tickets
         raise Undecodable(f"it begins with {first!r}")
-    if bgzf.unpacked_size(data, LARGEST_TEXT) > LARGEST_TEXT:
-        raise TooLarge(f"it holds more than {LARGEST_TEXT} bytes")
-    if data[:2] == b"\x1f\x8b" and not bgzf.is_bgzf(data):  # pysam reads no gzip but BGZF
+    if bgzf.is_gzip(data):
         try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
+            size = bgzf.unpacked_size(data, LARGEST_TEXT)
+        except ValueError as error:
             raise Undecodable(str(error)) from None
+        if size > LARGEST_TEXT:
+            raise TooLarge(f"it holds more than {LARGEST_TEXT} bytes")
+        if not bgzf.is_bgzf(data):  # pysam reads no other gzip
+            data = gzip.decompress(data)
     with tempfile.TemporaryDirectory(prefix="conformance-") as directory:
-        path = Path(directory) / f"answer{_EXTENSION[format]}"
+        path = Path(directory) / f"answer{_EXTENSION[found]}"
         path.write_bytes(data)
-        return read(path, format, reference, alone=True)
+        return read(path, found, reference, alone=True)
 
 
 def read(path: Path, format: str, reference: Path | None = None, *, alone: bool = False) -> Records:

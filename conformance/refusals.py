@@ -14,6 +14,9 @@ STATUSES = {
 }
 """The types of errors, each with its status (htsget 1.3.0, Error Response JSON fields)."""
 
+NOT_OFFERED = (403, 404, 405, 501)
+"""What a server answers to a method that it does not have; gateways before it say 403."""
+
 
 def error_of(answer: Answer) -> dict[str, object]:
     """The value of `htsget` in an answer; empty where there is none."""

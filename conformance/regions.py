@@ -3,9 +3,22 @@
 A region that a file gives no reason to ask for is None.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from conformance.records import Record, Records, Region
+
+_Each = TypeVar("_Each")
+
+MOST = 8
+"""How many are a few."""
+
+
+def some(found: Sequence[_Each]) -> Sequence[_Each]:
+    """A few of many, evenly, with the first and the last."""
+    if len(found) <= MOST:
+        return found
+    return [found[number * (len(found) - 1) // (MOST - 1)] for number in range(MOST)]
 
 
 def around(record: Record) -> Region:

@@ -20,6 +20,9 @@ from conformance.seqcol import Collections
 from conformance.sequences import Sequences
 from conformance.ticket import Block, Ticket, fetch_block, read_ticket
 
+Form = tuple[DataObject, str]
+"""An object, and one of its formats."""
+
 MOST_BLOCKS = 10_000
 """URLs of a ticket that are followed."""
 
@@ -60,7 +63,7 @@ class Site:
             raise Skipped(f"the description names no {endpoint or 'objects'}")
         return found
 
-    def forms(self, endpoint: str | None = None) -> tuple[tuple[DataObject, str], ...]:
+    def forms(self, endpoint: str | None = None) -> tuple[Form, ...]:
         """The open objects (of an endpoint), each with each of its formats."""
         return tuple((each, format) for each in self.objects(endpoint) for format in each.formats)
 
@@ -147,6 +150,20 @@ class Site:
         found = self._truths[key]
         if isinstance(found, str):
             raise Skipped(found)
+        return found
+
+    def known(self, endpoint: str | None = None) -> list[tuple[Form, Records]]:
+        """What objects (of an endpoint) hold, in each of the formats of which that is known. Raises
+        `Skipped` when it is of none."""
+        found: list[tuple[Form, Records]] = []
+        reasons: list[Skipped] = []
+        for form in self.forms(endpoint):
+            try:
+                found.append((form, self.truth(*form)))
+            except Skipped as reason:
+                reasons.append(reason)
+        if not found:
+            raise reasons[0]
         return found
 
     def _find_truth(self, data: DataObject, format: str) -> Records | str:

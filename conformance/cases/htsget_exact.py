@@ -7,10 +7,11 @@ from dataclasses import replace
 from conformance import regions
 from conformance.bgzf import blocks, is_bgzf
 from conformance.case import Requirement, Skipped, case, require
-from conformance.cases.htsget_records import Form, asked, excerpt, shown, truths
+from conformance.cases.htsget_records import asked, excerpt, shown
 from conformance.http import Unreachable
 from conformance.records import UNPLACED, Record, Records, Region
-from conformance.site import Site, region_query
+from conformance.refusals import NOT_OFFERED
+from conformance.site import Form, Site, region_query
 from conformance.ticket import read_ticket
 
 EXACT = Requirement.EXACT
@@ -31,7 +32,7 @@ def _nothing_outside(site: Site, form: Form, region: Region) -> None:
 
 def _exact(site: Site, choose: Callable[[Form, Records], list[Region]], nothing: str) -> None:
     found = False
-    for form, truth in truths(site):
+    for form, truth in site.known():
         for region in choose(form, truth):
             found = True
             _nothing_outside(site, form, region)
@@ -128,14 +129,14 @@ def empty_region(site: Site) -> None:
 def several(site: Site) -> None:
     """An answer to several regions has no record outside all of them."""
     refusals = []
-    for form, truth in truths(site):
+    for form, truth in site.known():
         wanted = [regions.around(each) for each in regions.landmarks(truth)]
         if not wanted:
             continue
         data, format = form
         body = {"format": format, "regions": [region_query(each) for each in wanted]}
         answer = site.post(data, json.dumps(body).encode())
-        if answer.status in (404, 405, 501):
+        if answer.status in NOT_OFFERED:
             refusals.append(str(answer))
             continue
         found = site.decoded(data, site.fetch(read_ticket(answer, format)))
@@ -196,7 +197,7 @@ def header_first(site: Site) -> None:
 
 
 def _wide(site: Site) -> Iterator[tuple[Form, Region]]:
-    for form, truth in truths(site):
+    for form, truth in site.known():
         region = regions.wide(truth)
         if region is not None:
             yield form, region

@@ -12,13 +12,12 @@ from conformance.cases.htsget_ticket import form
 from conformance.dataset import FORMATS, DataObject
 from conformance.http import Answer, Unreachable
 from conformance.records import Records, Region, lost
-from conformance.refusals import refused
+from conformance.refusals import NOT_OFFERED, refused
 from conformance.site import Site, region_query
 from conformance.ticket import Ticket, read_ticket
 
 MUST, SHOULD, MAY = Requirement.MUST, Requirement.SHOULD, Requirement.MAY
 
-NOT_OFFERED = (404, 405, 501)
 NO_OBJECTS = (b"{", b"[]", b'"BAM"', b"7", b"{'format': 'BAM'}", b"\xff\xfe\x00", b"format=BAM")
 MOST_REGIONS = (100, 1_000, 10_000, 100_000)
 CONTENT_TYPES = ("application/x-www-form-urlencoded", "text/plain", "application/json; charset=x")
@@ -66,11 +65,12 @@ def offered(site: Site) -> None:
 @case("htsget.post.whole", MUST, "htsget 1.3.0, POST request, Request body: regions")
 def whole(site: Site) -> None:
     """Without `regions`, the entire file is returned."""
-    for data in posting(site):
-        for format in data.formats:
-            truth = site.truth(data, format).records
-            missing = lost(post_records(site, data, {"format": format}).texts, truth)
-            require(not missing, f"{data} as {format}: {len(missing)} of {len(truth)} are lost")
+    offering = posting(site)
+    for (data, format), truth in site.known():
+        if data in offering:
+            missing = lost(post_records(site, data, {"format": format}).texts, truth.records)
+            lacking = f"{len(missing)} of {len(truth.records)} are lost"
+            require(not missing, f"{data} as {format}: {lacking}")
 
 
 @case("htsget.post.ticket", MUST, "htsget 1.3.0, POST request")
@@ -86,7 +86,8 @@ def same_ticket(site: Site) -> None:
                 same = (part in got.content) == (part in posted.content)
                 require(same, f"{data}: {part} is in one of the tickets of GET and POST only")
             require(got.format == posted.format, f"{posted.answer} with {posted.format}")
-            texts = [site.decoded(data, site.fetch(each)).texts for each in (got, posted)]
+            both = [site.decoded(data, site.fetch(each)) for each in (got, posted)]
+            texts = [[record.text for record in each.within(Region(name))] for each in both]
             require(texts[0] == texts[1], f"{data}: {name} has other records by POST than by GET")
 
 
@@ -122,11 +123,12 @@ def unknown_format(site: Site) -> None:
 @case("htsget.post.class-header", MUST, "htsget 1.3.0, POST request, Request body: class")
 def header_alone(site: Site) -> None:
     """With `"class": "header"` the answer is the header of the whole file."""
-    for data in posting(site):
-        for format in data.formats:
-            whole = site.truth(data, format).references
+    offering = posting(site)
+    for (data, format), truth in site.known():
+        if data in offering:
             found = post_records(site, data, {"format": format, "class": "header"}).references
-            require(found == whole, f"{data} as {format}: the references are {found}")
+            same = found == truth.references
+            require(same, f"{data} as {format}: the references are {found}")
 
 
 @case("htsget.post.class-unknown", SHOULD, "htsget 1.3.0, POST request, Request body: class")
@@ -210,7 +212,9 @@ def no_json_object(site: Site) -> None:
 def too_large(site: Site) -> None:
     """A body that is too large is refused as `PayloadTooLarge`; all smaller ones are accepted."""
     offering = posting(site)
-    data, name = next(each for each in references(site) if each[0] in offering)
+    data, name = next((each for each in references(site) if each[0] in offering), (None, ""))
+    if data is None:
+        raise Skipped("no object that POST is offered for has records with a place")
     region = {"referenceName": name, "start": 0, "end": 1}
     for count in MOST_REGIONS:
         what = f"{count} regions"
@@ -223,7 +227,7 @@ def too_large(site: Site) -> None:
             return
 
 
-@case("htsget.post.content-type", SHOULD, "htsget 1.3.0, POST request, Request body")
+@case("htsget.post.content-type", MAY, "htsget 1.3.0, POST request, Request body")
 def any_content_type(site: Site) -> None:
     """The body is JSON whatever Content-Type says: htsjdk says that it is a form."""
     for data in posting(site):

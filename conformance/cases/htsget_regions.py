@@ -3,29 +3,30 @@
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from conformance import regions
 from conformance.case import Requirement, Skipped, case
 from conformance.cases.htsget_parameters import refuses
 from conformance.cases.htsget_ticket import form
 from conformance.dataset import DataObject
 from conformance.records import Region
-from conformance.refusals import refused
+from conformance.refusals import error_of, refused
 from conformance.site import Site, region_query
 
 MUST, SHOULD = Requirement.MUST, Requirement.SHOULD
 
 LARGEST = 2**32 - 1
 UNKNOWN_REFERENCE = "no-such-reference"
-NOT_UNSIGNED = ("-1", "1e3", "1.5", "abc", "", "+1", "1_0", "0x10", str(2**32), "9" * 40)
+NOT_UNSIGNED = ("-1", "1e3", "1.5", "abc", "+1", "1_0", "0x10", str(2**32), "9" * 40)
 """What some parsers of integers take, and what does not fit into 32 bits."""
 
 
 def references(site: Site) -> list[tuple[DataObject, str]]:
     """Each object with a reference that has records. Raises `Skipped` when there are none."""
-    objects = [(each, site.truth(each, each.formats[0]).placed) for each in site.objects()]
-    found = [(data, next(iter(placed))) for data, placed in objects if placed]
+    known = [(data, truth.placed) for (data, _), truth in site.known() if truth.placed]
+    found = {str(data): (data, next(iter(placed))) for data, placed in known}
     if not found:
         raise Skipped("no object of the description has records with a place")
-    return found
+    return [*found.values()]
 
 
 def _refuses(site: Site, query: Mapping[str, object], error: str) -> None:
@@ -35,9 +36,11 @@ def _refuses(site: Site, query: Mapping[str, object], error: str) -> None:
 
 @case("htsget.regions.reference", MUST, "htsget 1.3.0, Query parameters: referenceName")
 def any_reference(site: Site) -> None:
-    """Each reference that the header names can be asked for, even one without records."""
-    for data in site.objects():
-        for name in site.truth(data, data.formats[0]).references:
+    """References that the header names can be asked for, even those without records."""
+    for data, truth in {str(data): (data, truth) for (data, _), truth in site.known()}.values():
+        names = [*truth.references]
+        bare = [each for each in names if each not in truth.placed]
+        for name in dict.fromkeys((*regions.some(names), *regions.some(bare))):
             site.ask(data, {**form(data), "referenceName": name}).expect(200)
 
 
@@ -101,19 +104,22 @@ def not_unsigned(site: Site) -> None:
             _refuses(site, {name: text}, "InvalidInput")
 
 
-@case("htsget.regions.empty", MUST, "htsget 1.3.0, Query parameters: start, end")
+@case("htsget.regions.empty", SHOULD, "htsget 1.3.0, Query parameters: start, end")
 def start_equals_end(site: Site) -> None:
     """`start` equal to `end` is no error: the answer is a valid file, though of no record."""
     for data, name in references(site):
         for format in data.formats:
-            for position in (0, 1000):
+            for position in (0, 1):
                 site.records(data, region_query(Region(name, position, position), format))
 
 
 @case("htsget.regions.unsigned", MUST, "htsget 1.3.0, Query parameters: start, end")
 def unsigned(site: Site) -> None:
-    """`start` and `end` may be any unsigned integers of 32 bits, also those that no index holds."""
+    """`start` and `end` may be any unsigned integers of 32 bits, also those that no index holds; a
+    start behind the reference may be `InvalidRange`."""
     for data, name in references(site):
         for start, end in ((0, LARGEST), (LARGEST, None), (2**29, 2**31), (None, 2**31)):
             query = region_query(Region(name, start, end))
-            site.ask(data, {**form(data), **query}).expect(200)
+            answer = site.ask(data, {**form(data), **query})
+            if not (start and error_of(answer).get("error") == "InvalidRange"):
+                answer.expect(200)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from conformance.case import Failed, Requirement, case, require
 from conformance.dataset import FORMATS, DataObject
+from conformance.http import Unreachable
 from conformance.site import Site
 from conformance.ticket import Block, Ticket
 
@@ -75,12 +76,15 @@ def content_type(site: Site) -> None:
 
 
 @case("htsget.ticket.accept", MUST, "htsget 1.3.0, Protocol essentials: Accept")
+def version_accepted(site: Site) -> None:
+    """An Accept header that names a version of htsget does not keep a client from its ticket."""
+    _accepted(site, ACCEPTS[:2])
+
+
+@case("htsget.ticket.accept-any", MAY, "htsget 1.3.0, Protocol essentials: Accept")
 def any_accept(site: Site) -> None:
     """An Accept header never keeps a client from its ticket, whatever it names."""
-    for data in site.objects():
-        for accept in ACCEPTS:
-            answer = site.ask(data, form(data), {"Accept": accept})
-            require(answer.status == 200, f"{answer} to Accept: {accept}")
+    _accepted(site, ACCEPTS[2:])
 
 
 @case("htsget.ticket.version", MAY, "htsget 1.3.0, Protocol essentials: Accept")
@@ -180,13 +184,16 @@ def blocks_are_bounded(site: Site) -> None:
     for data, ticket in _tickets(site):
         for block in ticket.blocks:
             if not block.inline:
-                answer = site.client.request("HEAD", block.url, block.headers, everywhere=True)
+                try:
+                    answer = site.client.request("HEAD", block.url, block.headers, everywhere=True)
+                except Unreachable:  # not every server has HEAD
+                    continue
                 size = answer.headers.get("content-length", "") if answer.status < 300 else ""
                 bounded = not size.isdecimal() or int(size) <= LARGEST_BLOCK
                 require(bounded, f"{data}: a block has {size} bytes")
 
 
-@case("htsget.ticket.known-fields", SHOULD, "htsget 1.3.0, Response JSON fields")
+@case("htsget.ticket.known-fields", MAY, "htsget 1.3.0, Response JSON fields")
 def no_other_fields(site: Site) -> None:
     """Tickets hold what the specification names and nothing else: GATK fails on other keys, as
     does the schema of the GA4GH suite."""
@@ -205,6 +212,13 @@ def md5_right(site: Site) -> None:
         if stated is not None:
             found = hashlib.md5(fetched.data, usedforsecurity=False).hexdigest()
             require(stated == found, f"{data}: md5 is {stated!r}, and of the blocks {found}")
+
+
+def _accepted(site: Site, named: tuple[str, ...]) -> None:
+    for data in site.objects():
+        for accept in named:
+            answer = site.ask(data, form(data), {"Accept": accept})
+            require(answer.status == 200, f"{answer} to Accept: {accept}")
 
 
 def _tickets(site: Site) -> Iterator[tuple[DataObject, Ticket]]:

@@ -82,7 +82,7 @@ def posts_are_not_guarded(request: Request, sound: Sound) -> Response:
     return sound(request)
 
 
-@breaks("htsget.auth.no-token-error")
+@breaks("htsget.auth.no-token-error", "htsget.auth.malformed-token-error")
 def nobody_is_forbidden(request: Request, sound: Sound) -> Response:
     """The error is named after the status of another one."""
     answer = sound(request)
@@ -103,7 +103,7 @@ def tokens_that_make_it_stumble(request: Request, sound: Sound) -> Response:
     return sound(request)
 
 
-@breaks("htsget.auth.malformed-token")
+@breaks("htsget.auth.malformed-token-error")
 def forbidden_instead_of_unknown(request: Request, sound: Sound) -> Response:
     """As htsget-rs: a token that is none is answered by 403."""
     answer = sound(request)

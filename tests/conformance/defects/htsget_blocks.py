@@ -100,9 +100,9 @@ def data_compressed_again(request: Request, sound: Sound) -> Response:
 
 @breaks("htsget.blocks.accept")
 def not_acceptable(request: Request, sound: Sound) -> Response:
-    """As web frameworks that negotiate."""
-    accepted = request.headers.get("accept", "*/*")
-    if is_data(request) and "*/*" not in accepted and "octet-stream" not in accepted:
+    """As who reads the first type of several alone."""
+    preferred = request.headers.get("accept", "*/*").partition(",")[0]
+    if is_data(request) and preferred not in ("*/*", "application/octet-stream"):
         return Response(406, {"content-type": "text/plain"}, b"Not Acceptable")
     return sound(request)
 

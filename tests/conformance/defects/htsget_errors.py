@@ -47,7 +47,7 @@ def unknown_id_is_invalid_input(request: Request, sound: Sound) -> Response:
     return error(400, "InvalidInput") if is_unknown(request) else sound(request)
 
 
-@breaks("htsget.errors.body")
+@breaks("htsget.errors.known-fields")
 def request_id_beside_the_message(request: Request, sound: Sound) -> Response:
     return worded(request, sound, lambda document: document["htsget"].update(request="1"))
 
@@ -73,11 +73,11 @@ def empty_message(request: Request, sound: Sound) -> Response:
 
 
 @breaks("htsget.errors.content-type")
-def errors_in_the_type_of_tickets(request: Request, sound: Sound) -> Response:
+def errors_as_plain_text(request: Request, sound: Sound) -> Response:
     answer = sound(request)
     if not is_refused(request, answer):
         return answer
-    return answer.having(content_type="application/vnd.ga4gh.htsget.v1.3.0+json; charset=utf-8")
+    return answer.having(content_type="text/plain; charset=utf-8")
 
 
 @breaks("htsget.errors.types", "htsget.regions.start-alone")

@@ -170,12 +170,7 @@ def regions_as_plain_text(request: Request, sound: Sound) -> Response:
     )
 
 
-@breaks(
-    "htsget.files.cram-references",
-    "htsget.files.readable",
-    "htsget.records.whole-complete",
-    "htsget.records.formats-agree",
-)
+@breaks("htsget.files.cram-references", "htsget.files.header-text")
 def sequences_without_checksums(request: Request, sound: Sound) -> Response:
     """Nobody can find the sequences of the reads, which are not in the file."""
 

@@ -123,17 +123,6 @@ def tickets_one_behind_the_other(request: Request, sound: Sound) -> Response:
     return answer.holding(body.encode())
 
 
-@breaks("htsget.post.one-file")
-def marker_behind_marker(request: Request, sound: Sound) -> Response:
-    answer = sound(request)
-    if answer.status != 200 or not is_list_for_bam(request):
-        return answer
-    document = json.loads(answer.body)
-    marker = "H4sIBAAAAAAA/wYAQkMCABsAAwAAAAAAAAAAAA=="
-    document["htsget"]["urls"].append({"url": f"data:;base64,{marker}", "headers": {}})
-    return answer.holding(json.dumps(document).encode())
-
-
 @breaks("htsget.post.no-regions")
 def internal_error_without_regions(request: Request, sound: Sound) -> Response:
     """As htsget-rs, which panics."""

@@ -58,7 +58,14 @@ def always_the_newest(request: Request, sound: Sound) -> Response:
     return answer.having(content_type="application/vnd.ga4gh.htsget.v1.3.0+json")
 
 
-@breaks("htsget.ticket.accept")
+@breaks("htsget.ticket.accept", "htsget.ticket.version")
+def older_versions_not_acceptable(request: Request, sound: Sound) -> Response:
+    if is_ticket(request) and "v1.0.0" in request.headers.get("accept", ""):
+        return Response(406, {"content-type": "text/plain"}, b"not acceptable")
+    return sound(request)
+
+
+@breaks("htsget.ticket.accept-any")
 def not_acceptable(request: Request, sound: Sound) -> Response:
     accept = request.headers.get("accept", "*/*")
     if is_ticket(request) and "json" not in accept and "*/*" not in accept:
