@@ -21,20 +21,20 @@ class Redaction:
     """Takes out of a text what opens data: all that was sent or received as a secret before."""
 
     def __init__(self) -> None:
-        self._tokens: set[str] = set()
+        self._tokens: dict[str, frozenset[str]] = {}  # with the fragments of each
         self._urls: dict[str, str] = {}
 
     def learn_token(self, token: str | None) -> None:
         """A token is a secret, unless it is too short to be told from other text."""
         if token and len(token) >= _SHORTEST_TOKEN:
-            self._tokens.add(token)
+            self._learn(token)
 
     def learn_headers(self, headers: Mapping[str, str]) -> None:
         """The values of headers that say who asks are secrets, unless they are but a word."""
         for name, value in headers.items():
             token = value.strip().rpartition(" ")[2]
             if TELLING.search(name) and len(token) >= _FRAGMENT:
-                self._tokens.add(token)
+                self._learn(token)
 
     def learn_ticket(self, url: str, body: bytes) -> None:
         """What the answer of this URL, if it is a ticket, lets its holder fetch is a secret."""
@@ -62,10 +62,16 @@ class Redaction:
         for url in sorted(self._urls, key=len, reverse=True):
             if url in text:
                 text = text.replace(url, self._urls[url])
-        for token in self._tokens:
-            text = _without(token, text)
+        for fragments in self._tokens.values():
+            text = _without(fragments, text)
         text = printable(_LONG_RUN.sub(lambda run: f"{run[0][:24]}…", text))
         return text if length <= LONGEST_MESSAGE else f"{text}… ({length} characters)"
+
+    def _learn(self, token: str) -> None:
+        if token not in self._tokens:
+            size = min(len(token), _FRAGMENT)
+            starts = range(len(token) - size + 1)
+            self._tokens[token] = frozenset(token[start : start + size] for start in starts)
 
     def _learn_url(self, base: str, url: str) -> None:
         """Keep a URL, and its path and query alone, with what is shown instead: the place, and the
@@ -87,10 +93,10 @@ class Redaction:
             self._urls[target] = short
 
 
-def _without(token: str, text: str) -> str:
-    """A text without a token or any fragment of it, for a message may show one that is cut."""
-    size = min(len(token), _FRAGMENT)
-    fragments = {token[start : start + size] for start in range(len(token) - size + 1)}
+def _without(fragments: frozenset[str], text: str) -> str:
+    """A text without a token or any fragment of it, for a message may show one that is cut.
+    `fragments`: all of one length."""
+    size = len(next(iter(fragments)))
     pieces: list[str] = []
     end = 0
     for start in range(len(text) - size + 1):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import groupby
 
 from conformance.case import Case, Failed, Outcome, Requirement, Skipped
@@ -118,7 +119,7 @@ def _judge(case: Case, site: Site, level: Requirement) -> Result:
         outcome, message = Outcome.ERROR, traceback.format_exc(limit=-3)
     seconds = time.perf_counter() - clock
     clean = site.client.redaction
-    exchanges = tuple(_counted(clean(each) for each in site.client.noted()))
+    exchanges = tuple(_counted(map(lru_cache(clean), site.client.noted())))
     return Result(case, outcome, clean(message), exchanges, started, seconds)
 
 

@@ -128,6 +128,7 @@ def broken_server(sound_url: str) -> Iterator[BrokenServer]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
+        wbufsize = 1 << 16  # headers and body at once
 
         def _serve(self) -> None:
             length = int(self.headers.get("content-length") or 0)

@@ -37,6 +37,7 @@ from tests.conformance.defects import (
     seqcol_list,
     seqcol_service_info,
 )
+from tests.conformance.direct import DirectClient
 
 MODULES = (
     htsget_ticket,
@@ -70,7 +71,7 @@ DEFECTS = [each for module in MODULES for each in defects_of(module)]
 def judged(broken: BrokenServer, dataset: Dataset, defect: Defect, protocols: set[str]) -> Report:
     broken.defect = defect
     cases = [case for case in CASES if case.protocol in protocols]
-    return run(broken.url, dataset, cases, Requirement.EXACT, Client(timeout=10))
+    return run(broken.url, dataset, cases, Requirement.EXACT, DirectClient(broken))
 
 
 def not_passed(report: Report) -> dict[str, str]:

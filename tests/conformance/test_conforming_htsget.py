@@ -13,11 +13,11 @@ import pytest
 from conformance.case import Outcome, Requirement
 from conformance.cases import select
 from conformance.dataset import Dataset
-from conformance.http import Client
 from conformance.run import run
 from tests.conformance.breaking import changed, is_ticket
 from tests.conformance.broken_server import BrokenServer, Defect, Request, Response, Sound
 from tests.conformance.defects.htsget_blocks import is_block
+from tests.conformance.direct import DirectClient
 from tests.conformance.payloads import BGZF_EOF, of_format, replaced
 from tests.conformance.rewriting import error
 
@@ -190,7 +190,7 @@ def test_no_server_is_failed_for_what_it_may_do(
     broken: BrokenServer, dataset: Dataset, way: Defect
 ) -> None:
     broken.defect = way
-    client = Client(timeout=10)
+    client = DirectClient(broken)
     report = run(broken.url, dataset, select(["htsget"], []), Requirement.SHOULD, client)
     failed = {
         each.case.name: each.message
