@@ -112,6 +112,8 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _digest(options: argparse.Namespace) -> int:
+    if options.url is not None:
+        raise CannotJudge(f"{options.url}: --digest is repeated for each file")
     for path in options.digest:
         format = next((v for k, v in _EXTENSIONS.items() if path.name.lower().endswith(k)), None)
         if format is None:
@@ -148,6 +150,7 @@ def _certificates(path: Path | None) -> str | None:
         return None
     try:
         ssl.create_default_context(cafile=path)
-    except ssl.SSLError:
-        raise CannotJudge(f"{path}: no PEM certificates") from None
+    except (ssl.SSLError, OSError) as error:
+        reason = "no PEM certificates" if isinstance(error, ssl.SSLError) else error.strerror
+        raise CannotJudge(f"{path}: {reason}") from None
     return str(path)

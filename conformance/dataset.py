@@ -4,9 +4,11 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from conformance.records import Region
+
+T = TypeVar("T")
 
 FORMATS = {"reads": ("BAM", "CRAM"), "variants": ("VCF", "BCF")}
 """The formats of a datatype; the first is the default (htsget 1.3.0, Query parameters)."""
@@ -94,20 +96,22 @@ def _dataset(document: Mapping[str, Any], base: Path, token: str | None) -> Data
     objects = [
         _object(entry, endpoint, base)
         for endpoint in FORMATS
-        for entry in document.get(endpoint, [])
+        for entry in _list(document.get(endpoint, []), f"[[{endpoint}]]", dict)
     ]
     refget, seqcol = document.get("refget", {}), document.get("seqcol", {})
     _only(refget, {"sequences", "circular"}, "[refget]")
     _only(seqcol, {"collections"}, "[seqcol]")
+    paths = document.get("paths", {})
+    _only(paths, {*FORMATS, "sequence", "collections"}, "[paths]")
     controlled = document.get("controlled")
     return Dataset(
         name=str(document.get("name", "unnamed")),
         objects=tuple(objects),
         controlled=_controlled(controlled, base, token) if controlled and token else None,
-        paths={str(name): str(value) for name, value in document.get("paths", {}).items()},
-        sequences=tuple(map(str, refget.get("sequences", ()))),
-        circular=tuple(map(str, refget.get("circular", ()))),
-        collections=tuple(map(str, seqcol.get("collections", ()))),
+        paths=dict(zip(paths, _list([*paths.values()], "[paths]", str), strict=True)),
+        sequences=_list(refget.get("sequences", []), "[refget] sequences", str),
+        circular=_list(refget.get("circular", []), "[refget] circular", str),
+        collections=_list(seqcol.get("collections", []), "[seqcol] collections", str),
     )
 
 
@@ -116,15 +120,20 @@ def _object(entry: Mapping[str, Any], endpoint: str, base: Path) -> DataObject:
     _only(entry, {"id", "formats", "truth", "reference"}, where)
     if not isinstance(entry.get("id"), str):
         raise BadDescription(f"{where} has no id")
-    formats = tuple(str(each).upper() for each in entry.get("formats", FORMATS[endpoint][:1]))
+    listed = _list(entry.get("formats", [FORMATS[endpoint][0]]), f"{where} formats", str)
+    formats = tuple(each.upper() for each in listed)
     wrong = [each for each in formats if each not in FORMATS[endpoint]]
     if wrong or not formats:
         raise BadDescription(f"{where} {entry['id']}: no format of {endpoint}: {wrong}")
+    known = entry.get("truth", {})
+    _only(known, {*formats}, f"{where} {entry['id']}, truth")
     truths = {
-        str(name).upper(): _truth(each, f"{where} {entry['id']}, truth.{name}", base)
-        for name, each in entry.get("truth", {}).items()
+        name: _truth(each, f"{where} {entry['id']}, truth.{name}", base)
+        for name, each in known.items()
     }
     reference = entry.get("reference")
+    if reference is not None and not (isinstance(reference, str) and (base / reference).is_file()):
+        raise BadDescription(f"{where} {entry['id']}: no such file: {reference}")
     return DataObject(
         endpoint, entry["id"], formats, truths, base / reference if reference else None
     )
@@ -139,7 +148,10 @@ def _truth(entry: object, where: str, base: Path) -> Truth:
     if not isinstance(entry, dict):
         raise BadDescription(f"{where}: neither a file nor records and digest")
     _only(entry, {"records", "digest"}, where)
-    return Truth(None, entry.get("records"), entry.get("digest"))
+    records, found = entry.get("records"), entry.get("digest")
+    if not isinstance(records, int | None) or not isinstance(found, str | None):
+        raise BadDescription(f"{where}: records is a number, digest a text")
+    return Truth(None, records, found)
 
 
 def _controlled(entry: Mapping[str, Any], base: Path, token: str) -> Controlled:
@@ -165,7 +177,16 @@ def _region(entry: object, where: str) -> Region | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("reference"), str):
         raise BadDescription(f"{where}: a region is {{reference, start, end}}")
     _only(entry, {"reference", "start", "end"}, where)
-    return Region(entry["reference"], entry.get("start"), entry.get("end"))
+    start, end = entry.get("start"), entry.get("end")
+    if not isinstance(start, int | None) or not isinstance(end, int | None):
+        raise BadDescription(f"{where}: start and end of a region are numbers")
+    return Region(entry["reference"], start, end)
+
+
+def _list(entry: object, where: str, kind: type[T]) -> tuple[T, ...]:
+    if not isinstance(entry, list) or not all(isinstance(each, kind) for each in entry):
+        raise BadDescription(f"{where} is no list of {'tables' if kind is dict else 'texts'}")
+    return tuple(entry)
 
 
 def _only(entry: object, known: set[str], where: str) -> None:

@@ -22,6 +22,9 @@ LONGEST_DOCUMENT = 2**26
 LONGEST_SECONDS = 600.0
 """How long the body of an answer may take, for servers that send it drop by drop."""
 
+_LONGEST_WAIT = 60
+"""Seconds that a server may ask for before it answers more."""
+
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PIECE = 1 << 20
@@ -115,7 +118,7 @@ class Client:
         too, as those of data blocks are. Raises `Unreachable`; `Skipped` when it is too long."""
         sent = dict(headers or {})
         for _ in range(_MOST_REDIRECTS + 1):
-            answer = self._once(method, url, sent, body)
+            answer = self._patiently(method, url, sent, body)
             place = answer.headers.get("location")
             if answer.status not in _REDIRECTS or place is None:
                 return answer
@@ -128,6 +131,21 @@ class Client:
                 method, body = "GET", None
         raise Unreachable(f"{method} {shown(url)}: more than {_MOST_REDIRECTS} redirects")
 
+    def _patiently(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer:
+        """An answer; where it is that too much is asked, the one after the time it names."""
+        answer = self._once(method, url, headers, body)
+        wait = answer.headers.get("retry-after", "")
+        if answer.status != 429 or not (wait.isascii() and wait.isdecimal() and len(wait) < 6):
+            return answer
+        if int(wait) <= _LONGEST_WAIT:
+            time.sleep(int(wait))
+            answer = self._once(method, url, headers, body)
+        if answer.status == 429:
+            raise Unreachable(f"{answer}: too much is asked of it; try again in {wait} seconds")
+        return answer
+
     def _once(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer:
@@ -135,9 +153,8 @@ class Client:
         try:
             try:
                 response = self._begun(method, url, headers, body)
-            except (
-                ProtocolError
-            ):  # it had closed a connection that was kept: all may be asked twice
+            except ProtocolError:
+                # It had closed a connection that was kept. All that is asked may be asked twice.
                 response = self._begun(method, url, headers, body)
             received = b"".join(self._pieces(response))
         except (HTTPError, ValueError, OSError) as error:

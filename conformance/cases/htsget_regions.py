@@ -16,7 +16,7 @@ MUST, SHOULD = Requirement.MUST, Requirement.SHOULD
 
 LARGEST = 2**32 - 1
 UNKNOWN_REFERENCE = "no-such-reference"
-NOT_UNSIGNED = ("-1", "1e3", "1.5", "abc", "+1", "1_0", "0x10", str(2**32), "9" * 40)
+NOT_UNSIGNED = ("-1", "1e3", "1.5", "abc", "1_0", "0x10", str(2**32), "9" * 40)
 """What some parsers of integers take, and what does not fit into 32 bits."""
 
 

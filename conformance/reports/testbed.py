@@ -44,6 +44,7 @@ def _report(report: Report) -> dict[str, Any]:
         },
         **_times(report.started, report.ended),
         **_summed(report.results),
+        **({"status": "UNKNOWN"} if report.interrupted else {}),  # of the cases that are left
         "phases": [_phase(each) for each in protocols(report)],
     }
 

@@ -21,7 +21,8 @@ def test_the_description_in_the_document_is_one(
     text = (ROOT / "docs" / "conformance.md").read_text()
     example = text.partition("```toml\n")[2].partition("```")[0]
     (tmp_path / "theirs.toml").write_text(example)
-    (tmp_path / "NA12878.bam").touch()
+    for name in ("NA12878.bam", "GRCh38_chr20.fa"):
+        (tmp_path / name).touch()
     described = load_dataset(tmp_path / "theirs.toml", "token")
     reads, variants = described.objects
     assert reads.truths["BAM"].path == tmp_path / "NA12878.bam"

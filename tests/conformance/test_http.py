@@ -76,6 +76,23 @@ def test_redirects_end(server: BrokenServer) -> None:
     assert len(seen) == 6
 
 
+def test_a_server_that_is_asked_too_much_is_given_time(server: BrokenServer) -> None:
+    seen: list[Request] = []
+
+    def answer(request: Request, _: Sound) -> Response:
+        seen.append(request)
+        wait = request.path.strip("/")
+        return Response(429, {"retry-after": wait}) if len(seen) == 1 else Response(200, {}, b"x")
+
+    server.defect = answer
+    assert Client().get(f"{server.url}/0").body == b"x"
+    assert len(seen) == 2
+    seen.clear()
+    with pytest.raises(Unreachable, match="in 3600 seconds"):
+        Client().get(f"{server.url}/3600")
+    assert len(seen) == 1
+
+
 def test_see_other_is_fetched_by_get(server: BrokenServer) -> None:
     seen = redirects(server, "/end", 303)
     assert Client().request("POST", f"{server.url}/x", {}, b"{}").status == 200

@@ -136,7 +136,7 @@ def default_formats_only(request: Request, sound: Sound) -> Response:
     return telling(request, sound, first)
 
 
-@breaks("htsget.service-info.formats", "htsget.service-info.formats-true")
+@breaks("htsget.service-info.formats")
 def formats_that_are_not_served(request: Request, sound: Sound) -> Response:
     return telling(request, sound, lambda document: document["htsget"]["formats"].append("VCFTEXT"))
 
