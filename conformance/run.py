@@ -120,14 +120,7 @@ def _judge(case: Case, site: Site, level: Requirement) -> Result:
     seconds = time.perf_counter() - clock
     clean = site.client.redaction
     exchanges = tuple(_counted(map(lru_cache(clean), site.client.noted())))
-    return Result(case, outcome, _printable(clean(message)), exchanges, started, seconds)
-
-
-def _printable(text: str) -> str:
-    """Without what would steer the terminal of a reader."""
-    return "".join(
-        each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text
-    )
+    return Result(case, outcome, clean(message), exchanges, started, seconds)
 
 
 def _counted(exchanges: Iterable[str]) -> Iterator[str]:

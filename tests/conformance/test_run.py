@@ -127,14 +127,6 @@ def test_an_interrupted_run_is_a_report_of_what_was_judged() -> None:
     assert json.loads(ga4gh_json(report))["status"] == "UNKNOWN"
 
 
-def test_what_a_server_says_does_not_steer_a_terminal() -> None:
-    def repeats(_: Site) -> None:
-        raise Failed("it says \x1b]0;owned\x07\x9b31m\nand more")
-
-    (result,) = judged(a_case(repeats)).results
-    assert result.message == "it says \ufffd]0;owned\ufffd\ufffd31m\nand more"
-
-
 def test_requests_belong_to_their_case_and_repeated_ones_are_counted(chatty: BrokenServer) -> None:
     def asks_more(site: Site) -> None:
         for path in ("a", "b", "b", "b", "a"):
