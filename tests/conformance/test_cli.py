@@ -216,6 +216,8 @@ def command(*arguments: str) -> "subprocess.Popen[bytes]":
         stderr=subprocess.PIPE,
         env=environment(),
         cwd=ROOT,
+        # A shell that runs the tests in the background has them, and so us, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
