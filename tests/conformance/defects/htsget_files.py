@@ -158,7 +158,7 @@ def _vcf_header(
     return answer.holding(json.dumps(document).encode())
 
 
-@breaks("htsget.files.vcf-bgzf", "htsget.files.header-blocks", "htsget.exact.header-first")
+@breaks("htsget.files.vcf-bgzf", "htsget.exact.header-first")
 def regions_as_plain_text(request: Request, sound: Sound) -> Response:
     """As ga4gh/htsget-refserver, whose whole files are BGZF."""
     return replaced(
